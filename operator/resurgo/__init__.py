@@ -1,0 +1,1 @@
+"""Resurgo: site recovery for VMware vSphere, declared as Kubernetes resources."""
