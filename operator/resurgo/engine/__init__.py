@@ -1,0 +1,1 @@
+"""Doing, in any order of crashes: observe, decide, write down, act."""
