@@ -1,0 +1,401 @@
+"""Reconciles a ProtectionGroup: who belongs to it, how its data is replicated, and what stands against recovering it."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from datetime import datetime
+
+from resurgo.api import LabelSelector, ProtectionGroup, SelectorOperator, SiteAccess
+from resurgo.domain.blockers import listed
+from resurgo.domain.errors import DrError, Missing
+from resurgo.domain.membership import Selection, record, replicated, select
+from resurgo.domain.ports import Key, VCenter
+from resurgo.domain.records import GroupRecord
+from resurgo.domain.replication import GroupStatus, Role
+from resurgo.domain.states import TERMINAL, ActiveState, active_state, common_state, split_brain
+from resurgo.engine import group_store
+from resurgo.engine.context import Context, stamp
+from resurgo.engine.loop import Pass
+
+Ends = tuple[GroupStatus | None, GroupStatus | None]  # at the protected site, at the recovery site
+
+
+class GroupReconciler:
+    ready = "Ready"
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def reconcile(self, work: Pass) -> None:
+        """All conditions of the group, its record and its metrics."""
+        group = ProtectionGroup.model_validate(work.obj)
+        ends = group_ends(self._context, group)
+        state = common_state(active_state(*e) for e in ends.values()) if ends else None
+        labels = await self._labels(group)
+        refusal = await self._refusal(group, labels)
+        known = await group_store.load(self._context, group.metadata.namespace or "", group.metadata.name)
+        selection: Selection | None = None
+        if refusal is None and state is ActiveState.PROTECTED and not await self._being_moved(group):
+            selection, known = await self._read_members(work, group, ends, known)
+        self._replication(work, group, ends, state)
+        self._sites(work, group)
+        self._members(work, group, selection, known)
+        self._verdict(work, group, labels, refusal, selection, known)
+        self._measure(work, group, ends, known)
+        work.after = 30.0
+        self._context.ring_kind("recoveryplans")
+
+    async def forget(self, key: Key) -> None:
+        self._context.records.pop((key.namespace or "", key.name), None)
+        self._context.metrics.drop_group(key.namespace or "", key.name)
+        self._context.ring_kind("protectiongroups")  # a younger group may take over what this one held
+
+    # -- who may, and who was first ---------------------------------------------------------------
+
+    async def _labels(self, group: ProtectionGroup) -> dict[str, str]:
+        namespace = await self._context.kube.get(Key("namespaces", None, group.metadata.namespace or ""))
+        return namespace["metadata"].get("labels") or {}
+
+    async def _refusal(self, group: ProtectionGroup, labels: dict[str, str]) -> tuple[str, str] | None:
+        """Reason and message where this group may not have what it names."""
+        if (reason := self._access(group, labels)) is not None:
+            return "AccessDenied", reason
+        mine = group.metadata
+        names = {(group.spec.replication.pair_ref.name, g) for g in group.spec.replication.consistency_groups}
+        stores = {(group.spec.protected_site, d) for d in group.spec.members.datastores or ()}
+        for obj in await self._context.kube.list("protectiongroups"):
+            other = ProtectionGroup.model_validate(obj)
+            if other.metadata.uid == mine.uid or not _older(other, group):
+                continue
+            theirs = {(other.spec.replication.pair_ref.name, g) for g in other.spec.replication.consistency_groups}
+            taken = sorted(n for _, n in names & theirs)
+            taken_stores = sorted(
+                n for _, n in stores & {(other.spec.protected_site, d) for d in other.spec.members.datastores or ()}
+            )
+            if taken or taken_stores:
+                what = listed([f"consistency group {n}" for n in taken] + [f"datastore {n}" for n in taken_stores])
+                return "OwnedByAnother", f"an older ProtectionGroup has {what} already"
+            if shared := self._shared_vms(group, other):
+                return "OwnedByAnother", f"an older ProtectionGroup has these VMs already: {listed(shared)}"
+        return None
+
+    def _shared_vms(self, group: ProtectionGroup, other: ProtectionGroup) -> list[str]:
+        ours = self._context.records.get((group.metadata.namespace or "", group.metadata.name))
+        theirs = self._context.records.get((other.metadata.namespace or "", other.metadata.name))
+        if ours is None or theirs is None or ours.site != theirs.site:
+            return []
+        uuids = {m.instance_uuid for m in theirs.members}
+        return [m.name for m in ours.members if m.instance_uuid in uuids]
+
+    def _access(self, group: ProtectionGroup, labels: dict[str, str]) -> str | None:
+        """Why the namespace may not protect this, None = it may. Both Sites have a say."""
+        for name in (group.spec.protected_site, group.spec.recovery_site):
+            site = self._context.sites.get(name)
+            if site is None:
+                return None  # nothing is granted, and nothing done, until the Site was read
+            entries = [a for a in site.spec.access if selects(a.namespace_selector, labels)]
+            if not entries:
+                return f"Site {name} gives no access to namespace {group.metadata.namespace}: see its spec.access"
+            if name == group.spec.protected_site:
+                denied = [d for d in group.spec.members.datastores or () if not _any_glob(entries, d)]
+                if denied:
+                    return f"Site {name} gives this namespace no access to datastore {listed(denied)}"
+        return None
+
+    def _denied_folders(self, group: ProtectionGroup, labels: dict[str, str], selection: Selection) -> list[str]:
+        site = self._context.sites.get(group.spec.protected_site)
+        entries = [a for a in site.spec.access if selects(a.namespace_selector, labels)] if site else []
+        return [v.name for v in selection.vms if not folder_allowed(entries, v.folder)]
+
+    async def _being_moved(self, group: ProtectionGroup) -> bool:
+        """Whether a live run holds the group: what its VMs look like meanwhile is not what has to be remembered."""
+        held = group.status.active_run
+        if held is None:
+            return False
+        try:
+            run = await self._context.kube.get(Key("recoveryruns", group.metadata.namespace, held.name))
+        except Missing:
+            return False
+        return run["metadata"]["uid"] == held.uid and (run.get("status") or {}).get("phase") not in TERMINAL
+
+    # -- members ------------------------------------------------------------------------------------
+
+    async def _read_members(
+        self, work: Pass, group: ProtectionGroup, ends: dict[str, Ends], known: GroupRecord | None
+    ) -> tuple[Selection | None, GroupRecord | None]:
+        """The members as the protected site shows them now; what was known where it does not answer."""
+        site = self._context.sites.get(group.spec.protected_site)
+        vcenter = site.usable() if site else None
+        if vcenter is None:
+            return None, known
+        try:
+            inventory = vcenter.inventory()
+            selection = select(group.spec.members, inventory)
+            fresh = await read_record(self._context, group, selection, ends, known, vcenter)
+        except DrError:
+            return None, known
+        if keeps(fresh, known):
+            return selection, known
+        await group_store.store(self._context, work.obj, fresh)
+        return selection, fresh
+
+    def _members(
+        self, work: Pass, group: ProtectionGroup, selection: Selection | None, known: GroupRecord | None
+    ) -> None:
+        if known is None:
+            work.conditions.put("MembersProtected", None, "NotObserved", "the members were never read")
+            return
+        work.status["virtualMachines"] = len(known.members)
+        outside = [f"{m.name} ({', '.join(m.outside)})" for m in known.members if m.outside]
+        work.status["unprotectedVirtualMachines"] = len(outside)
+        bare = []
+        if selection is not None:
+            replicas = {d.name for d in known.datastores}
+            bare = [d.name for d in selection.datastores if d.name not in replicas]
+        if bare:
+            names = ", ".join(group.spec.replication.consistency_groups)
+            text = f"datastore {listed(bare)} is in none of the consistency groups {names}: its VMs are not replicated"
+            work.conditions.put("MembersProtected", False, "DatastoreNotReplicated", text)
+        elif outside:
+            text = (
+                f"VMs with files outside the group's datastores: {listed(outside)}; move them to the group's datastores"
+            )
+            work.conditions.put("MembersProtected", False, "UnprotectedFiles", text)
+        else:
+            work.conditions.put("MembersProtected", True, "AllReplicated", f"{len(known.members)} VMs")
+
+    # -- replication ----------------------------------------------------------------------------------
+
+    def _replication(
+        self, work: Pass, group: ProtectionGroup, ends: dict[str, Ends], state: ActiveState | None
+    ) -> None:
+        spec, now = group.spec, self._context.clock.now()
+        sides = {None: None, ActiveState.PROTECTED: spec.protected_site}
+        site = sides.get(state, spec.recovery_site)
+        if site is not None:
+            work.status["activeSite"] = site
+        both = [e for pair in ends.values() for e in pair if e is not None]
+        work.conditions.put(
+            "SplitBrain",
+            any(split_brain(*e) for e in ends.values()),
+            "WritableAtBothSites" if any(split_brain(*e) for e in ends.values()) else "OneWritableSite",
+            "the data is writable at both sites: power off the VMs of the stale side before anything is replicated",
+        )
+        missing = [name for name, e in ends.items() if e == (None, None)]
+        if missing or not both:
+            text = (
+                f"consistency group {listed(missing)} of ReplicationPair {spec.replication.pair_ref.name} is not known"
+            )
+            work.conditions.put("Replicating", False, "ConsistencyGroupNotFound", text)
+            work.conditions.put("RPOMet", None, "NotObserved", text)
+            return
+        point = recovery_point(ends)
+        healthy = all(e.healthy for e in both)
+        message = "; ".join(dict.fromkeys(e.message for e in both if e.message))
+        self._status_of_replication(work, both, ends, point, healthy, message, now)
+        if state is ActiveState.RECOVERED:
+            work.conditions.put("Replicating", False, "NotReprotected", "failed over; nothing replicates back yet")
+        elif healthy:
+            work.conditions.put("Replicating", True, "Healthy")
+        else:
+            work.conditions.put("Replicating", False, "Unhealthy", message or "the adapter reports an unhealthy group")
+        self._rpo(work, group, state, point, now)
+
+    def _status_of_replication(
+        self,
+        work: Pass,
+        both: Sequence[GroupStatus],
+        ends: dict[str, Ends],
+        point: datetime | None,
+        healthy: bool,  # noqa: FBT001
+        message: str,
+        now: datetime,
+    ) -> None:
+        active = next((e for e in both if e.role in {Role.SOURCE, Role.FAILED_OVER}), both[0])
+        lag = max(0, int((now - point).total_seconds())) if point else None
+        percent = [e.sync_percent for e in both if e.sync_percent is not None]
+        old = (work.obj.get("status") or {}).get("replication") or {}
+        if point is not None and old.get("recoveryPointTime") == stamp(point):
+            lag = old.get("rpoLagSeconds", lag)  # of the reading that found it: no write for the passing of time
+        work.status["replication"] = {
+            "role": str(active.role),
+            "link": str(active.link),
+            "recoveryPointTime": stamp(point),
+            "rpoLagSeconds": lag,
+            "syncPercent": min(percent) if percent else None,
+            "healthy": healthy,
+            "message": message[:1000],
+        }
+        work.status["replication"] = {k: v for k, v in work.status["replication"].items() if v is not None}
+        work.status["observedTime"] = stamp(now)
+
+    def _rpo(
+        self, work: Pass, group: ProtectionGroup, state: ActiveState | None, point: datetime | None, now: datetime
+    ) -> None:
+        wanted = group.spec.rpo_seconds
+        if point is None:
+            work.conditions.put("RPOMet", False, "NoRecoveryPoint", "there is no complete copy at the other site yet")
+        elif state is ActiveState.RECOVERED:
+            work.conditions.put("RPOMet", False, "NotReprotected", "nothing replicates back yet")
+        elif wanted == 0:
+            work.conditions.put("RPOMet", work.conditions.status("Replicating") == "True", "Synchronous")
+        elif (now - point).total_seconds() > wanted:
+            text = f"the newest copy is of {stamp(point)}, older than the {wanted} s that are allowed"
+            work.conditions.put("RPOMet", False, "RPOExceeded", text)
+        else:
+            work.conditions.put("RPOMet", True, "WithinObjective")
+
+    def _sites(self, work: Pass, group: ProtectionGroup) -> None:
+        names = (group.spec.protected_site, group.spec.recovery_site)
+        problems = [f"{n}: {p}" for n in names if (p := self._context.site_problem(n))]
+        pair = self._context.pairs.get(group.spec.replication.pair_ref.name)
+        if pair is None:
+            problems.append(
+                f"ReplicationPair {group.spec.replication.pair_ref.name} does not exist or was not read yet"
+            )
+        else:
+            problems += [f"array at {s}: {e.problem}" for s, e in pair.ends.items() if e.problem]
+        work.conditions.put(
+            "SitesReachable", not problems, "Unreachable" if problems else "Answered", "; ".join(problems)
+        )
+
+    def _verdict(
+        self,
+        work: Pass,
+        group: ProtectionGroup,
+        labels: dict[str, str],
+        refusal: tuple[str, str] | None,
+        selection: Selection | None,
+        known: GroupRecord | None,
+    ) -> None:
+        conditions = work.conditions
+        conditions.keep("MappingsComplete")
+        if refusal is not None:
+            conditions.put("Ready", False, *refusal)
+        elif conditions.status("Replicating") == "False" and not known:
+            conditions.put("Ready", False, "NotReplicating", "see the condition Replicating")
+        elif known is None:
+            conditions.put(
+                "Ready", False, "NotObserved", f"the members were never read: see Site {group.spec.protected_site}"
+            )
+        elif selection is not None and (selection.missing or selection.ambiguous):
+            text = listed([*(f"{m} does not exist" for m in selection.missing), *selection.ambiguous])
+            conditions.put("Ready", False, "MembersNotFound", f"at site {group.spec.protected_site}: {text}")
+        elif selection is not None and (denied := self._denied_folders(group, labels, selection)):
+            text = (
+                f"Site {group.spec.protected_site} gives this namespace no access to the folders of VM {listed(denied)}"
+            )
+            conditions.put("Ready", False, "AccessDenied", text)
+        elif conditions.status("MembersProtected") == "False":
+            conditions.put("Ready", False, "MembersNotProtected", "see the condition MembersProtected")
+        elif conditions.status("SplitBrain") == "True":
+            conditions.put("Ready", False, "SplitBrain", "see the condition SplitBrain")
+        else:
+            conditions.put("Ready", True, "Protected")
+
+    def _measure(self, work: Pass, group: ProtectionGroup, ends: dict[str, Ends], known: GroupRecord | None) -> None:
+        point = recovery_point(ends)
+        pair = self._context.pairs.get(group.spec.replication.pair_ref.name)
+        reads = [e.read for e in pair.ends.values() if e.read] if pair else []
+        writable = {
+            site
+            for both in ends.values()
+            for site, e in zip((group.spec.protected_site, group.spec.recovery_site), both, strict=True)
+            if e is not None and e.role in {Role.SOURCE, Role.FAILED_OVER}
+        }
+        every = [e for both in ends.values() for e in both if e is not None]
+        self._context.metrics.group(
+            group.metadata.namespace or "",
+            group.metadata.name,
+            rpo_target=group.spec.rpo_seconds,
+            last_recovery_point=point.timestamp() if point else None,
+            observed=max(reads).timestamp() if reads else None,
+            healthy=bool(every) and all(e.healthy for e in every),
+            suspended=group.spec.suspend,
+            writable_sites=len(writable) if every else None,
+            vms=len(known.members) if known else None,
+            unprotected=sum(bool(m.outside) for m in known.members) if known else None,
+        )
+
+
+def group_ends(context: Context, group: ProtectionGroup) -> dict[str, Ends]:
+    """What the two ends of each consistency group last said; an end with a problem says nothing."""
+    pair = context.pairs.get(group.spec.replication.pair_ref.name)
+    if pair is None:
+        return {}
+    return {
+        name: (pair.status(group.spec.protected_site, name), pair.status(group.spec.recovery_site, name))
+        for name in group.spec.replication.consistency_groups
+    }
+
+
+def recovery_point(ends: dict[str, Ends]) -> datetime | None:
+    """The newest point that every consistency group can be recovered to."""
+    points = []
+    for both in ends.values():
+        known = [e.recovery_point for e in both if e is not None and e.recovery_point is not None]
+        if not known:
+            return None
+        points.append(max(known))
+    return min(points) if points else None
+
+
+async def read_record(
+    context: Context,
+    group: ProtectionGroup,
+    selection: Selection,
+    ends: dict[str, Ends],
+    known: GroupRecord | None,
+    vcenter: VCenter,
+) -> GroupRecord:
+    """The group's record as its protected site shows it now. Raises what the vCenter raises."""
+    statuses = [e for both in ends.values() for e in both[:1] if e is not None]
+    if statuses:
+        devices = replicated(selection.datastores, statuses)
+    else:  # the source array does not answer: its devices are where they were
+        devices = {d.name: (d.consistency_group, d.device) for d in known.datastores} if known else {}
+    hardware = await vcenter.hardware([v.id for v in selection.vms])
+    return record(selection, devices, hardware, known, site=vcenter.site, now=context.clock.now())
+
+
+def keeps(fresh: GroupRecord, known: GroupRecord | None) -> bool:
+    """Whether what was known is better than a reading that lost everything, as of a site in the middle of going down."""
+    return known is not None and not fresh.members and not fresh.datastores and bool(known.datastores)
+
+
+def _older(one: ProtectionGroup, other: ProtectionGroup) -> bool:
+    def age(group: ProtectionGroup) -> tuple[str, str]:
+        return str(group.metadata.creation_timestamp), group.metadata.uid
+
+    return age(one) < age(other)
+
+
+def selects(selector: LabelSelector, labels: dict[str, str]) -> bool:
+    """A Kubernetes label selector; an empty one selects everything."""
+    if any(labels.get(k) != v for k, v in selector.match_labels.items()):
+        return False
+    for need in selector.match_expressions:
+        value = labels.get(need.key)
+        holds = {
+            SelectorOperator.IN: value in need.values,
+            SelectorOperator.NOT_IN: value not in need.values,
+            SelectorOperator.EXISTS: need.key in labels,
+            SelectorOperator.DOES_NOT_EXIST: need.key not in labels,
+        }[need.operator]
+        if not holds:
+            return False
+    return True
+
+
+def _any_glob(entries: Sequence[SiteAccess], datastore: str) -> bool:
+    return any(fnmatch.fnmatchcase(datastore, glob) for e in entries for glob in e.datastores)
+
+
+def folder_allowed(entries: Sequence[SiteAccess], folder: str) -> bool:
+    """Whether a VM folder lies at or below one that is granted."""
+    return any(
+        fnmatch.fnmatchcase(folder, glob) or fnmatch.fnmatchcase(folder, f"{glob.rstrip('/')}/*")
+        for e in entries
+        for glob in e.folders
+    )
