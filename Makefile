@@ -42,6 +42,10 @@ lab-down: venv ## Stop the lab that `make lab` started
 
 crds: venv ## Write crds/ from the models
 	$(BIN)/python -m resurgo.api.crd --out crds/
+	cp crds/*.yaml charts/resurgo/files/crds/
+
+golden: venv ## Write the chart's rights anew for the lab (needs a Helm)
+	$(BIN)/python -m tests.chart.golden
 
 verify: lint type crds ## Lint, type, regenerate; fails if what is generated differs from what is committed
 	git diff --exit-code -- crds charts docs

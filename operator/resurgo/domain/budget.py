@@ -11,7 +11,6 @@ from resurgo.domain.snapshot import Snapshot
 from resurgo.domain.states import StepState
 from resurgo.domain.steps import Call, Scope, Side, Step
 
-
 _UNLIMITED = frozenset({Call.WAIT_READY, Call.SHUT_DOWN})  # they wait for a guest, not for a vCenter task
 
 

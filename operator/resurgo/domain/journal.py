@@ -1,8 +1,9 @@
 """The journal: what a run intended and what came of it, one record per step and item.
 
 An intent is on disk before its call leaves; a result is written when it is known. After a crash an intent without
-a result says only that the call may have been sent: the call is repeated, and being an ensured end it looks before it acts.
-Records are small JSON objects in the data of unwatched ConfigMaps, one key per item, so that a write carries what changed.
+a result says only that the call may have been sent: the call is repeated, and being an ensured end it looks before
+it acts. Records are short JSON lists in the data of unwatched ConfigMaps, one key per item, so that a write carries
+what changed.
 """
 
 from __future__ import annotations

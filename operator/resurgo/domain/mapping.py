@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from resurgo.api import InventoryMappingSpec, IpRule
+from resurgo.domain.records import Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Lookup:
     ambiguous: tuple[str, ...] = field(default=())
 
     def folder(self, path: str) -> str | None:
-        """The folder mapped for *path*: its own entry, or that of the nearest folder above with the rest of the path kept."""
+        """The folder for *path*: by its own entry, or by the nearest folder above with the rest of the path kept."""
         head, tail = path, ""
         while head:
             if head in self.folders:
@@ -81,9 +82,10 @@ class Address:
 
 
 def translate(rules: Iterable[IpRule], network: str, addresses: Iterable[str]) -> Address | None:
-    """The first address of *addresses* that a rule of *network* covers, moved to the rule's target: the host part stays.
+    """The first of *addresses* that a rule of *network* covers, moved to the rule's target: the host part stays.
 
-    None where no rule covers any of them. *addresses* may carry a prefix length. ValueError for a rule whose two networks differ in size.
+    None where no rule covers any of them. *addresses* may carry a prefix length. ValueError for a rule whose two
+    networks differ in size.
     """
     for text in addresses:
         address = ipaddress.ip_interface(text).ip
@@ -97,3 +99,15 @@ def translate(rules: Iterable[IpRule], network: str, addresses: Iterable[str]) -
                 host = int(address) - int(old.network_address)
                 return Address(str(new[host]), new.prefixlen, rule.gateway or "", rule.dns)
     return None
+
+
+def unmapped(table: Lookup, members: Iterable[Member]) -> list[str]:
+    """What the members use and the mapping has no answer for, each once."""
+    missing: dict[str, None] = {}
+    for member in members:
+        if table.folder(member.folder) is None:
+            missing[f"folder {member.folder}"] = None
+        if member.pool not in table.pools:
+            missing[f"resource pool {member.pool}"] = None
+        missing |= {f"network {n.network}": None for n in member.nics if n.network not in table.networks}
+    return list(missing)

@@ -84,7 +84,8 @@ class VCenter(Protocol):
 
     def inventory(self) -> Inventory:
         """The newest reading in memory, kept current by one long poll. Unreachable if there was none yet; an older one
-        is returned with its time while the site is away."""
+        is returned with its time while the site is away.
+        """
         ...
 
     async def refresh(self) -> Inventory:
@@ -101,7 +102,8 @@ class VCenter(Protocol):
 
     async def shut_down_guest(self, vm: VmId) -> Done:
         """Ask the guest to shut down and return at once: done when asked. A guest that is off: ALREADY. Rejected with
-        reason ToolsNotRunning where no Tools answer."""
+        reason ToolsNotRunning where no Tools answer.
+        """
         ...
 
     async def ensure_powered_off(self, vm: VmId) -> Done: ...
@@ -119,11 +121,12 @@ class VCenter(Protocol):
     ) -> tuple[Done, VmId]:
         """Register the VM whose files lie at *vmx*; one registered from there already is returned untouched.
 
-        *folder* and *pool* are inventory paths. Missing: no such file, folder or pool."""
+        *folder* and *pool* are inventory paths. Missing: no such file, folder or pool.
+        """
         ...
 
     async def ensure_configured(self, vm: VmId, *, nics: Sequence[NicChange], mark: Mark) -> Done:
-        """Attach NICs to the wanted networks (MACs are kept, NICs connect at power-on) and write the mark, in one call."""
+        """Attach NICs to the wanted networks and write the mark, in one call. MACs stay, NICs connect at power-on."""
         ...
 
     async def ensure_customization(self, vm: VmId, *, hostname: str, ips: Sequence[IpSettings]) -> Done:
@@ -131,7 +134,7 @@ class VCenter(Protocol):
         ...
 
     async def ensure_mounted(self, export: NfsExport, *, name: str, host: HostId) -> Done:
-        """Mount the export read-write as datastore *name* on one host. InvalidState: the name stands for another export."""
+        """Mount the export read-write as datastore *name* on one host. InvalidState: the name is another export's."""
         ...
 
     async def ensure_unmounted(self, export: NfsExport, *, host: HostId) -> Done:
@@ -199,7 +202,7 @@ Obj = dict[str, Any]  # a Kubernetes object as JSON
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Names one object. *plural* is the resource name (``recoveryplans``, ``configmaps``); cluster-scoped: no namespace."""
+    """Names one object. *plural* is the resource (``recoveryplans``, ``configmaps``); cluster-scoped: no namespace."""
 
     plural: str
     namespace: str | None
@@ -212,8 +215,9 @@ class Key:
 class Kube(Protocol):
     """The API server. Kinds of resurgo.dev by plural; configmaps and secrets of the core API likewise.
 
-    Errors: Missing (404), Conflict (409 on a resourceVersion or an existing object), NotAllowed (401, 403), Rejected (400,
-    422, with the server's text), Unreachable (no answer, 429, 5xx). A write whose answer was lost raises OutcomeUnknown.
+    Errors: Missing (404), Conflict (409 on a resourceVersion or an existing object), NotAllowed (401, 403), Rejected
+    (400, 422, with the server's text), Unreachable (no answer, 429, 503). A write whose answer was lost, or that ended
+    in another 5xx, raises OutcomeUnknown.
     """
 
     async def get(self, key: Key) -> Obj: ...
@@ -225,7 +229,7 @@ class Kube(Protocol):
 
     async def create(self, plural: str, obj: Obj) -> Obj: ...
     async def patch(self, key: Key, patch: Obj) -> Obj:
-        """Merge patch of the object without its status. ``metadata.resourceVersion`` in it makes the write conditional."""
+        """Merge patch of the object without its status; ``metadata.resourceVersion`` in it makes it conditional."""
         ...
 
     async def patch_status(self, key: Key, status: Obj, *, resource_version: str | None = None) -> Obj:
@@ -239,7 +243,7 @@ class Kube(Protocol):
     async def event(
         self, about: Obj, *, type_: str, reason: str, action: str, note: str, related: Obj | None = None
     ) -> None:
-        """Post one events.k8s.io/v1 event, *type_* Normal or Warning, *note* cut to 1024. Never raises: an event is a courtesy."""
+        """Post one events.k8s.io/v1 event, *type_* Normal or Warning, *note* cut to 1024. Never raises."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The chain of checks behind a plan's Ready condition and a run's first step: each pure, each naming what to do next."""
+"""The checks behind a plan's Ready condition and a run's first step: each pure, each naming what to do next."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def groups_known(seen: Seen) -> Iterator[Blocker]:
             condition = group.status.condition(kind)
             if condition is None or condition.status is not ConditionStatus.FALSE:
                 continue
-            if condition.reason == "OwnedByAnother" or condition.reason == "AccessDenied":
+            if condition.reason in {"OwnedByAnother", "AccessDenied"}:
                 yield Blocker(condition.reason, f"ProtectionGroup {name}: {condition.message}")
                 break
 

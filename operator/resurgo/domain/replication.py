@@ -13,7 +13,6 @@ from typing import Literal
 
 from resurgo.api import AdapterCapability, ReplicationLink, ReplicationRole
 
-
 Role = ReplicationRole
 Link = ReplicationLink
 Capability = AdapterCapability
@@ -96,7 +95,7 @@ class ItemResult:
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """An operation under way or ended. ``handle`` is opaque, short and survives the process: any process may poll it."""
+    """An operation under way or ended. ``handle`` is opaque and survives the process: any process may poll it."""
 
     handle: str
     phase: Phase

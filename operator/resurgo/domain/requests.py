@@ -1,4 +1,4 @@
-"""When a plan's edit becomes a run, and which edits come next: pure, from the plan, the world and what was handled before.
+"""When a plan's edit becomes a run, and which edits come next: pure, from plan, world and what was handled before.
 
 A request is a change: of desiredState, of requestID, or of recovery.mode after a try that did not reach the state.
 A wish that stays unfulfilled does not fire again by itself, and a plan that was created with a wish never fires.

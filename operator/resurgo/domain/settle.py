@@ -35,7 +35,8 @@ class Outcome:
 def settle(step: Step, record: Record, outcome: Outcome, now: datetime, *, retries: int) -> Record:
     """The record after *outcome*: done, to be tried again, or failed.
 
-    A retryable error counts only when the step's deadline has passed; a rejection is tried again *retries* times.
+    A retryable error counts when the step's deadline or its number of tries is used up; a rejection is tried again
+    *retries* times.
     """
     stamp = now.timestamp()
     note = outcome.note or record.note
@@ -46,7 +47,7 @@ def settle(step: Step, record: Record, outcome: Outcome, now: datetime, *, retri
             # A repeated call that finds its end reached only confirms the earlier one.
             state = StepState.ALREADY_DONE if record.attempt == 1 else StepState.DONE
             return replace(record, state=state, ended=stamp, note=note, retry_at=0.0, reason="", message="")
-        case Verdict.RETRYABLE if stamp - record.started < step.deadline:
+        case Verdict.RETRYABLE if stamp - record.started < step.deadline and record.attempt < step.tries:
             return _again(record, outcome, stamp)
         case Verdict.REJECTED if record.attempt <= retries:
             return _again(record, outcome, stamp)

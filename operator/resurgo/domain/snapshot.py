@@ -1,4 +1,4 @@
-"""What a run works on, frozen at its start: later edits and deletions of plan, groups and mappings change nothing in it.
+"""What a run works on, frozen at its start: later edits of plan, groups and mappings change nothing in it.
 
 Items are known by short keys (``vm-3``, ``cg-0``, ``ds-1``), stable for the run and free of users' characters.
 """
@@ -126,7 +126,7 @@ class Snapshot:
                 return tuple(v.key for v in self.vms)
 
     def shards(self) -> dict[str, int]:
-        """Which journal object holds the records of an item: one per protection group. The run's own lie in the first."""
+        """Which journal object holds the records of an item: one per protection group, the run's own in the first."""
         names = sorted({g.group for g in self.groups} | {v.group for v in self.vms})
         number = {name: index for index, name in enumerate(names)}
         owners: list[FrozenGroup | FrozenDatastore | FrozenVm] = [*self.groups, *self.datastores, *self.vms]

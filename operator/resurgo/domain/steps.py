@@ -1,7 +1,7 @@
 """The step: one row of a workflow's table.
 
 A step names what is done to which kind of item, at which site, what has to be settled before, and what an error means.
-Workflows are tables of steps and nothing else; `decide` reads them, the status, the docs and the CLI are drawn from them.
+Workflows are tables of steps and nothing else; `decide` reads them, status and documentation are drawn from them.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Step:
     on_error: OnError
     deadline: float  # seconds from the first attempt of one item until its errors count
     summary: str  # one sentence for people
+    tries: int = 12  # temporary errors in a row until they count: with the back-off about two and a half minutes
     needs: tuple[str, ...] = ()  # steps whose every item must be settled first
     after: str = ""  # the step of the same item that must have succeeded first
     order: Order = Order.ANY

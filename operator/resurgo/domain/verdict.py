@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resurgo.domain.blockers import listed
-from resurgo.domain.decide import CANCELLED, ROLL_BACK, error_rule, label, rolling_back, vm_ready
+from resurgo.domain.decide import CANCELLED, ROLL_BACK, error_rule, label, vm_ready
 from resurgo.domain.graph import Graph, StageState, stage_state
-from resurgo.domain.journal import Journal
+from resurgo.domain.journal import Journal, Record
 from resurgo.domain.snapshot import Snapshot
 from resurgo.domain.states import RunPhase, StepState
 from resurgo.domain.steps import OnError, Scope
 from resurgo.domain.workflows import ROLLBACK, TABLES
+
+_NEXT = "Mend the cause, then raise spec.retry by one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,8 @@ def failures(snapshot: Snapshot, journal: Journal) -> list[Failure]:
 
 def ending(snapshot: Snapshot, graph: Graph, journal: Journal) -> Ending:
     """The end of a run that `decide` calls finished."""
-    if rolling_back(journal):
-        return _rolled_back(snapshot, journal)
+    if (turn := journal.get(*ROLL_BACK)) is not None:
+        return _rolled_back(snapshot, journal, turn)
     table = TABLES[snapshot.type]
     for step in table:
         if error_rule(step, snapshot) not in {OnError.STOP, OnError.ROLL_BACK}:
@@ -55,7 +57,7 @@ def ending(snapshot: Snapshot, graph: Graph, journal: Journal) -> Ending:
         for item in snapshot.items(step.scope):
             record = journal.get(step.name, item)
             if record is not None and record.state is StepState.FAILED:
-                text = f"{step.name} of {label(snapshot, item)} failed: {record.message}. Mend the cause, then raise spec.retry by one"
+                text = f"{step.name} of {label(snapshot, item)} failed: {record.message}. {_NEXT}"
                 return Ending(RunPhase.FAILED, record.reason or "StepFailed", text)
     return _recovered(snapshot, graph, journal)
 
@@ -71,7 +73,7 @@ def _recovered(snapshot: Snapshot, graph: Graph, journal: Journal) -> Ending:
                 RunPhase.FAILED,
                 "StageHalted",
                 f"stage {name} reached {ready} of {len(vms)} VMs, {stage.quorum} % are required; not ready: "
-                f"{listed(missing)}. Mend the cause, then raise spec.retry by one",
+                f"{listed(missing)}. {_NEXT}",
             )
     if missing:
         return Ending(
@@ -89,9 +91,7 @@ def _recovered(snapshot: Snapshot, graph: Graph, journal: Journal) -> Ending:
     return Ending(RunPhase.SUCCEEDED, "Recovered", f"{total} of {total} VMs are ready at {snapshot.target}")
 
 
-def _rolled_back(snapshot: Snapshot, journal: Journal) -> Ending:
-    turn = journal.get(*ROLL_BACK)
-    assert turn is not None
+def _rolled_back(snapshot: Snapshot, journal: Journal, turn: Record) -> Ending:
     left = [
         f"{step.name} of {label(snapshot, item)}: {record.message}"
         for step in ROLLBACK

@@ -8,8 +8,9 @@ from typing import Any
 
 from resurgo.domain.ports import Kube, Obj
 
-_BAD_WHEN_TRUE = frozenset({"SplitBrain", "Stalled", "SourceCleanupPending"})
+_BAD_WHEN_TRUE = frozenset({"SplitBrain", "Stalled", "SourceCleanupPending", "TestCleanupPending"})
 _NEUTRAL = frozenset({"Reconciling", "Executing", "AwaitingApproval", "Paused", "PointOfNoReturnPassed"})
+_SILENT = frozenset({"Reconciling", "Executing", "TestedRecently"})  # progress and reminders are no news
 _MESSAGE = 4000
 
 
@@ -22,7 +23,7 @@ class Conditions:
         self._generation = obj["metadata"].get("generation", 0)
         self._now = now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    def put(self, kind: str, status: bool | None, reason: str, message: str = "") -> None:  # noqa: FBT001 (a condition's own value)
+    def put(self, kind: str, status: bool | None, reason: str, message: str = "") -> None:
         """Set one condition; None is Unknown. The transition time moves only with the status."""
         value = "Unknown" if status is None else str(status)
         old = self._old.get(kind)
@@ -36,7 +37,7 @@ class Conditions:
             "observedGeneration": self._generation,
         }
 
-    def settle(self, kind: str, status: bool, reason: str) -> None:  # noqa: FBT001
+    def settle(self, kind: str, status: bool, reason: str) -> None:
         """Put one that this pass has said nothing about."""
         if kind not in self._new:
             self.put(kind, status, reason)
@@ -63,9 +64,11 @@ class Conditions:
 
     @staticmethod
     def _tells(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
-        if old is None:
+        if new["type"] in _SILENT or new["reason"] == "RunActive":
+            return False
+        if old is None or old["status"] == "Unknown":
             return is_bad(new)
-        return (old["status"], old["reason"]) != (new["status"], new["reason"])
+        return (old["status"], old["reason"]) != (new["status"], new["reason"]) and new["status"] != "Unknown"
 
 
 def is_bad(condition: Mapping[str, Any]) -> bool:
@@ -79,7 +82,7 @@ def is_bad(condition: Mapping[str, Any]) -> bool:
 async def tell(kube: Kube, obj: Obj, changed: Iterable[Mapping[str, Any]]) -> None:
     """Post one event for each changed condition, after the status that says so was written."""
     for condition in changed:
-        if condition["type"] in _NEUTRAL and condition["status"] != "True":
+        if condition["type"] in _NEUTRAL | _BAD_WHEN_TRUE and condition["status"] != "True":
             continue
         note = condition["message"] or f"{condition['type']} is {condition['status']}"
         await kube.event(

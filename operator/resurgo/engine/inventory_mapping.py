@@ -13,6 +13,7 @@ from resurgo.engine.context import Context
 from resurgo.engine.loop import Pass
 
 _SHOWN = 100
+_SOON = 5.0  # seconds until a site that can't be asked is looked at again
 
 
 class MappingReconciler:
@@ -24,7 +25,12 @@ class MappingReconciler:
     async def reconcile(self, work: Pass) -> None:
         """Ready when every name exists; unresolved lists those that don't."""
         mapping = InventoryMapping.model_validate(work.obj)
-        inventories = {site: await self._inventory(site) for site in mapping.spec.sites}
+        try:
+            inventories = {site: self._inventory(site) for site in mapping.spec.sites}
+        except Unreachable as error:
+            work.conditions.put("Ready", None, error.reason, str(error))
+            work.after = _SOON
+            return
         missing = list(_unresolved(mapping.spec, inventories))
         work.status["unresolved"] = [{"site": s, "kind": k, "name": n} for s, k, n in missing[:_SHOWN]]
         if missing:
@@ -37,7 +43,7 @@ class MappingReconciler:
     async def forget(self, key: Key) -> None:
         """Nothing is kept of a mapping."""
 
-    async def _inventory(self, site: str) -> Inventory:
+    def _inventory(self, site: str) -> Inventory:
         view = self._context.sites.get(site)
         if view is None or view.vcenter is None:
             raise Unreachable(

@@ -1,4 +1,4 @@
-"""From a RecoveryRun that was asked for to one that may start: checks, the claim on its plan and groups, the frozen snapshot.
+"""From a run that was asked for to one that may start: checks, the claim on plan and groups, the frozen snapshot.
 
 Everything here can be repeated: a process that dies on any line leaves nothing that the next one does not find.
 """
@@ -26,7 +26,7 @@ _ENTRY = "snapshot"
 
 
 @dataclass(frozen=True, slots=True)
-class Refused(Exception):  # noqa: N818 (an outcome, not an error)
+class Refused(Exception):
     """The run will not start. Nothing was touched."""
 
     reason: str
@@ -35,7 +35,7 @@ class Refused(Exception):  # noqa: N818 (an outcome, not an error)
 
 
 @dataclass(frozen=True, slots=True)
-class Wait(Exception):  # noqa: N818
+class Wait(Exception):
     """The run may start later: why, in words."""
 
     reason: str
@@ -72,7 +72,7 @@ async def prepare(context: Context, obj: Obj) -> Snapshot:
     _as_expected(run, plan, source, target)
     await _claim(context, run, plan, [Key("protectiongroups", run.metadata.namespace, n) for n in sorted(groups)])
     planned = run.spec.type is RunType.PLANNED_MIGRATION
-    await refresh(context, plan, groups, sites=(source, target) if planned else (target,))
+    await refresh(context, groups, sites=(source, target) if planned else (target,))
     found = await survey(context, plan, groups, type_=run.spec.type, source=source, target=target, run=run.metadata.uid)
     if found.blocking:
         raise Refused(found.blocking[0].reason, in_words(found.blocking))
@@ -122,6 +122,13 @@ def _as_expected(run: RecoveryRun, plan: RecoveryPlan, source: str, target: str)
 
 
 # -- one active run per plan and group ----------------------------------------------------------------
+
+
+async def claim_again(context: Context, run: RecoveryRun, snapshot: Snapshot) -> None:
+    """Claim plan and groups for a run that goes on after its end. Raises Refused or Wait."""
+    plan = await _plan(context, run)
+    names = sorted({g.group for g in snapshot.groups})
+    await _claim(context, run, plan, [Key("protectiongroups", run.metadata.namespace, n) for n in names])
 
 
 async def _claim(context: Context, run: RecoveryRun, plan: RecoveryPlan, groups: list[Key]) -> None:

@@ -1,4 +1,4 @@
-"""Reconciles a ProtectionGroup: who belongs to it, how its data is replicated, and what stands against recovering it."""
+"""Reconciles a ProtectionGroup: who belongs to it, how its data is replicated, what stands against its recovery."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import fnmatch
 from collections.abc import Sequence
 from datetime import datetime
 
-from resurgo.api import LabelSelector, ProtectionGroup, SelectorOperator, SiteAccess
+from resurgo.api import InventoryMapping, LabelSelector, ProtectionGroup, RecoveryPlan, SelectorOperator, SiteAccess
 from resurgo.domain.blockers import listed
 from resurgo.domain.errors import DrError, Missing
+from resurgo.domain.mapping import lookup, unmapped
 from resurgo.domain.membership import Selection, record, replicated, select
 from resurgo.domain.ports import Key, VCenter
 from resurgo.domain.records import GroupRecord
@@ -41,8 +42,9 @@ class GroupReconciler:
         self._replication(work, group, ends, state)
         self._sites(work, group)
         self._members(work, group, selection, known)
-        self._verdict(work, group, labels, refusal, selection, known)
-        self._measure(work, group, ends, known)
+        await self._mappings(work, group, known)
+        self._verdict(work, group, state, labels, refusal, selection, known)
+        self._measure(group, ends, known)
         work.after = 30.0
         self._context.ring_kind("recoveryplans")
 
@@ -132,7 +134,7 @@ class GroupReconciler:
         try:
             inventory = vcenter.inventory()
             selection = select(group.spec.members, inventory)
-            fresh = await read_record(self._context, group, selection, ends, known, vcenter)
+            fresh = await read_record(self._context, selection, ends, known, vcenter)
         except DrError:
             return None, known
         if keeps(fresh, known):
@@ -165,6 +167,31 @@ class GroupReconciler:
         else:
             work.conditions.put("MembersProtected", True, "AllReplicated", f"{len(known.members)} VMs")
 
+    async def _mappings(self, work: Pass, group: ProtectionGroup, known: GroupRecord | None) -> None:
+        """Whether every plan that names the group has a mapping for all that its VMs use."""
+        namespace = group.metadata.namespace
+        missing: list[str] = []
+        plans = [
+            RecoveryPlan.model_validate(o) for o in await self._context.kube.list("recoveryplans", namespace=namespace)
+        ]
+        plans = [p for p in plans if any(g.name == group.metadata.name for g in p.spec.protection_groups)]
+        for plan in plans:
+            name = plan.spec.inventory_mapping_ref.name
+            try:
+                obj = await self._context.kube.get(Key("inventorymappings", namespace, name))
+                table = lookup(InventoryMapping.model_validate(obj).spec, group.spec.protected_site)
+            except (Missing, ValueError):
+                missing.append(f"InventoryMapping {name}")
+                continue
+            missing += [f"{what} in {name}" for what in unmapped(table, known.members if known else ())]
+        if missing:
+            text = f"not mapped: {listed(dict.fromkeys(missing))}"
+            work.conditions.put("MappingsComplete", False, "MappingMissing", text)
+        elif plans and known:
+            work.conditions.put("MappingsComplete", True, "AllMapped")
+        else:
+            work.conditions.put("MappingsComplete", None, "NoPlan" if known else "NotObserved")
+
     # -- replication ----------------------------------------------------------------------------------
 
     def _replication(
@@ -182,6 +209,10 @@ class GroupReconciler:
             "WritableAtBothSites" if any(split_brain(*e) for e in ends.values()) else "OneWritableSite",
             "the data is writable at both sites: power off the VMs of the stale side before anything is replicated",
         )
+        if self._unread(group):
+            for kind in ("Replicating", "RPOMet"):
+                work.conditions.put(kind, None, "NotObserved", "the ReplicationPair was not read yet")
+            return
         missing = [name for name, e in ends.items() if e == (None, None)]
         if missing or not both:
             text = (
@@ -193,7 +224,7 @@ class GroupReconciler:
         point = recovery_point(ends)
         healthy = all(e.healthy for e in both)
         message = "; ".join(dict.fromkeys(e.message for e in both if e.message))
-        self._status_of_replication(work, both, ends, point, healthy, message, now)
+        self._status_of_replication(work, both, point, healthy, message, now)
         if state is ActiveState.RECOVERED:
             work.conditions.put("Replicating", False, "NotReprotected", "failed over; nothing replicates back yet")
         elif healthy:
@@ -202,13 +233,17 @@ class GroupReconciler:
             work.conditions.put("Replicating", False, "Unhealthy", message or "the adapter reports an unhealthy group")
         self._rpo(work, group, state, point, now)
 
+    def _unread(self, group: ProtectionGroup) -> bool:
+        """Whether this process has not had an answer from any end of the pair yet, good or bad."""
+        pair = self._context.pairs.get(group.spec.replication.pair_ref.name)
+        return pair is not None and all(e.reason == "NotObserved" for e in pair.ends.values())
+
     def _status_of_replication(
         self,
         work: Pass,
         both: Sequence[GroupStatus],
-        ends: dict[str, Ends],
         point: datetime | None,
-        healthy: bool,  # noqa: FBT001
+        healthy: bool,
         message: str,
         now: datetime,
     ) -> None:
@@ -256,6 +291,9 @@ class GroupReconciler:
             )
         else:
             problems += [f"array at {s}: {e.problem}" for s, e in pair.ends.items() if e.problem]
+        if self._unread(group) or any(n not in self._context.sites for n in names):
+            work.conditions.put("SitesReachable", None, "NotObserved", "; ".join(problems))
+            return
         work.conditions.put(
             "SitesReachable", not problems, "Unreachable" if problems else "Answered", "; ".join(problems)
         )
@@ -264,15 +302,20 @@ class GroupReconciler:
         self,
         work: Pass,
         group: ProtectionGroup,
+        state: ActiveState | None,
         labels: dict[str, str],
         refusal: tuple[str, str] | None,
         selection: Selection | None,
         known: GroupRecord | None,
     ) -> None:
         conditions = work.conditions
-        conditions.keep("MappingsComplete")
         if refusal is not None:
             conditions.put("Ready", False, *refusal)
+        elif self._unread(group):
+            conditions.keep("Ready")
+        elif state is ActiveState.RECOVERED:
+            text = f"the VMs run at {group.spec.recovery_site}; nothing protects them until they are reprotected"
+            conditions.put("Ready", False, "NotReprotected", text)
         elif conditions.status("Replicating") == "False" and not known:
             conditions.put("Ready", False, "NotReplicating", "see the condition Replicating")
         elif known is None:
@@ -294,7 +337,7 @@ class GroupReconciler:
         else:
             conditions.put("Ready", True, "Protected")
 
-    def _measure(self, work: Pass, group: ProtectionGroup, ends: dict[str, Ends], known: GroupRecord | None) -> None:
+    def _measure(self, group: ProtectionGroup, ends: dict[str, Ends], known: GroupRecord | None) -> None:
         point = recovery_point(ends)
         pair = self._context.pairs.get(group.spec.replication.pair_ref.name)
         reads = [e.read for e in pair.ends.values() if e.read] if pair else []
@@ -343,7 +386,6 @@ def recovery_point(ends: dict[str, Ends]) -> datetime | None:
 
 async def read_record(
     context: Context,
-    group: ProtectionGroup,
     selection: Selection,
     ends: dict[str, Ends],
     known: GroupRecord | None,
@@ -360,7 +402,7 @@ async def read_record(
 
 
 def keeps(fresh: GroupRecord, known: GroupRecord | None) -> bool:
-    """Whether what was known is better than a reading that lost everything, as of a site in the middle of going down."""
+    """Whether what was known is better than a reading that lost everything, as of a site that is going down."""
     return known is not None and not fresh.members and not fresh.datastores and bool(known.datastores)
 
 

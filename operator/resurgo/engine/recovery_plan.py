@@ -5,7 +5,6 @@ A plan never executes anything: it makes a RecoveryRun, once for each request (r
 
 from __future__ import annotations
 
-
 from resurgo.api import Condition, ConditionStatus, HandledRequest, RecoveryPlan, RecoveryRun
 from resurgo.domain.blockers import in_words
 from resurgo.domain.errors import Conflict, Retryable
@@ -46,6 +45,7 @@ class PlanReconciler:
         )
         self._conditions(work, plan, state, found, active, runs, request)
         self._measure(work, plan, state, runs)
+        await self._prune(plan, runs)
         work.after = 30.0
 
     async def forget(self, key: Key) -> None:
@@ -56,6 +56,12 @@ class PlanReconciler:
         objs = await self._context.kube.list("recoveryruns", namespace=plan.metadata.namespace)
         runs = [RecoveryRun.model_validate(o) for o in objs if o["spec"]["planRef"]["name"] == plan.metadata.name]
         return sorted(runs, key=lambda r: (str(r.metadata.creation_timestamp), r.metadata.name), reverse=True)
+
+    async def _prune(self, plan: RecoveryPlan, runs: list[RecoveryRun]) -> None:
+        """Delete the oldest finished runs beyond the plan's limit."""
+        ended = [r for r in runs if r.status.phase in TERMINAL and r.metadata.deletion_timestamp is None]
+        for run in ended[plan.spec.run_history_limit :]:
+            await self._context.kube.delete(Key("recoveryruns", run.metadata.namespace, run.metadata.name))
 
     # -- requests -----------------------------------------------------------------------------------
 
@@ -165,8 +171,10 @@ class PlanReconciler:
 
     def _ready(self, work: Pass, plan: RecoveryPlan, state: ActiveState | None, found: Survey) -> None:
         if state is ActiveState.RECOVERED:
-            text = f"the VMs run at {plan.spec.recovery_site} and nothing replicates them back: set desiredState to reprotected"
+            text = f"the VMs run at {plan.spec.recovery_site}, nothing replicates back: set desiredState to reprotected"
             work.conditions.put("Ready", False, "NotReprotected", text)
+        elif state is None and any(b.reason == "GroupNotObserved" for b in found.blocking):
+            work.conditions.put("Ready", None, "NotObserved", "the groups were not read yet")
         elif found.blocking:
             work.conditions.put("Ready", False, found.blocking[0].reason, in_words(found.blocking))
         else:
@@ -196,6 +204,9 @@ class PlanReconciler:
             text = f"requestID {plan.spec.execution.request_id} was handled before: set a new one to run again"
             self._stuck(work, "RequestAlreadyHandled", text)
         elif (handled := plan.status.last_request) is not None and handled.run is not None and last is not None:
+            if last.status.phase in {RunPhase.SUCCEEDED, RunPhase.SUCCEEDED_WITH_WARNINGS}:
+                conditions.put("InSync", False, "AwaitingReading", "the storage was not read since the run ended")
+                return
             cause = _condition(last, "Succeeded")
             text = f"run {last.metadata.name} {str(last.status.phase).lower()}: {cause.message if cause else ''}"
             again = "to try again set a new execution.requestID, or desiredState protected and then recovered"

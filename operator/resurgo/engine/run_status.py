@@ -15,7 +15,7 @@ from resurgo.domain.steps import Step
 from resurgo.domain.verdict import failures
 from resurgo.domain.workflows import ROLLBACK, TABLES
 from resurgo.engine.context import stamp
-from resurgo.engine.effects import Target
+from resurgo.engine.places import Target
 
 _FAILURES = 50
 

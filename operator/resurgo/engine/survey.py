@@ -100,8 +100,8 @@ async def survey(
         ends=ends,
         lookup=table,
         target_inventory=inventory or _nothing(context, target),
-        source_limits=_limits(context, source),
-        target_limits=_limits(context, target),
+        source_limits=_limits(context, source, plan),
+        target_limits=_limits(context, target, plan),
     )
     snapshot, frozen = freeze(given)
     if inventory is None:  # folders can't be missing where none can be seen
@@ -124,10 +124,8 @@ async def survey(
     return Survey(snapshot, (*findings, *frozen, *check(seen)))
 
 
-async def refresh(
-    context: Context, plan: RecoveryPlan, groups: Mapping[str, ProtectionGroup], *, sites: tuple[str, ...]
-) -> None:
-    """Read again, within a bound, what the survey is made from: inventories and arrays of *sites*, members of the groups.
+async def refresh(context: Context, groups: Mapping[str, ProtectionGroup], *, sites: tuple[str, ...]) -> None:
+    """Read again, within a bound, what a survey is made from: inventories and arrays of *sites*, members of groups.
 
     What does not answer keeps its old reading; the checks say so.
     """
@@ -168,7 +166,7 @@ async def _refresh_members(context: Context, group: ProtectionGroup) -> None:
     known = await group_store.load(context, namespace, name)
     try:
         selection = select(group.spec.members, vcenter.inventory())
-        fresh = await read_record(context, group, selection, ends, known, vcenter)
+        fresh = await read_record(context, selection, ends, known, vcenter)
     except DrError as error:
         view.problem, view.reason = str(error), error.reason
         return
@@ -236,7 +234,9 @@ def _nothing(context: Context, site: str) -> Inventory:
     return Inventory(site, context.clock.now(), {}, {}, (), {}, {}, {})
 
 
-def _limits(context: Context, site: str) -> FrozenLimits:
+def _limits(context: Context, site: str, plan: RecoveryPlan) -> FrozenLimits:
     view = context.sites.get(site)
     limits = view.spec.limits if view else SiteLimits()
-    return FrozenLimits(limits.concurrent_tasks, limits.concurrent_power_ons_per_host)
+    own = plan.spec.execution.concurrency.virtual_machines
+    tasks = min(limits.concurrent_tasks, own) if own else limits.concurrent_tasks
+    return FrozenLimits(tasks, limits.concurrent_power_ons_per_host)

@@ -130,9 +130,7 @@ def _parse(method: str, what: str, text: bytes) -> Obj:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def failure(  # noqa: PLR0911 (one return per code is the table)
-    method: str, what: str, status: int, text: bytes, retry_after: str | None = None
-) -> DrError:
+def failure(method: str, what: str, status: int, text: bytes, retry_after: str | None = None) -> DrError:
     """The error that a status code of the API server stands for; its message holds the server's text."""
     said, reason = _server_text(text)
     said = said or f"HTTP {status}"

@@ -69,6 +69,7 @@ STEPS: tuple[Step, ...] = (
         1800,
         "Make the target volumes writable without asking the source. The point of no return.",
         needs=("FencePrepare",),
+        tries=40,  # forward only: about a quarter of an hour
         no_return=True,
     ),
     *recover.STEPS,

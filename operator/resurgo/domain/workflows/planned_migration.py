@@ -75,6 +75,7 @@ STEPS: tuple[Step, ...] = (
         1800,
         "Make the target volumes writable. The point of no return.",
         needs=("PrepareFailover",),
+        tries=40,  # forward only: about a quarter of an hour
         no_return=True,
     ),
     *recover.STEPS,

@@ -13,6 +13,7 @@ STEPS: tuple[Step, ...] = (
         OnError.STOP,
         900,
         "Mount the recovered datastore on every host of the mapped clusters.",
+        tries=40,  # forward only: about a quarter of an hour
         needs=("Failover",),
     ),
     Step(

@@ -18,7 +18,7 @@ MAX_ANSWER = 16 * 1024 * 1024  # bytes; a thousand groups of a hundred devices n
 _PREFIX = f"{{{NAMESPACE}}}"
 
 
-class UnreadableAnswer(Exception):  # noqa: N818
+class UnreadableAnswer(Exception):
     """There is no answer, or not one that can be trusted. Never crosses a port."""
 
 
