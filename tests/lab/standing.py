@@ -1,0 +1,106 @@
+"""A lab that is left running: what `up` writes down, so that `down` ends exactly those processes."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.lab.lab import Lab
+from tests.lab.processes import Identity
+from tests.lab.sites import PERSON_USER
+from tests.lab.toolchain import ROOT, Toolchain
+
+HOME = ROOT / ".lab"
+FOLDER = HOME / "run"
+ENV = HOME / "env"
+_RECORD = HOME / "processes.json"
+
+
+def running() -> dict[str, Identity]:
+    """Return the recorded processes that still live, by name, in the order in which they are to be stopped."""
+    try:
+        record = json.loads(_RECORD.read_text())
+    except FileNotFoundError:
+        return {}
+    found = {entry["name"]: Identity(entry["pid"], entry["started"]) for entry in record}
+    return {name: process for name, process in found.items() if process.alive}
+
+
+def recorded() -> int:
+    """Return how many processes the lab consists of, 0 if none was started."""
+    return len(json.loads(_RECORD.read_text())) if _RECORD.exists() else 0
+
+
+def up(toolchain: Toolchain) -> bool:
+    """Start the lab and leave it running; False if it runs already. A lab that half runs is replaced."""
+    with _alone():
+        alive = running()
+        if alive and len(alive) == recorded():
+            return False
+        _end(alive)
+        shutil.rmtree(FOLDER, ignore_errors=True)
+        lab = Lab(toolchain, FOLDER)
+        try:
+            lab.start()
+        except BaseException:
+            lab.stop()
+            raise
+        entries = [{"name": p.name, "pid": p.identity.pid, "started": p.identity.started} for p in lab.processes]
+        _RECORD.write_text(json.dumps(entries, indent=2))
+        _write_env(lab)
+        for process in lab.processes:
+            process.release()
+    return True
+
+
+def down() -> list[str]:
+    """Stop the lab's processes and return the names of those that were running. The lab's files stay for reading."""
+    with _alone():
+        alive = running()
+        _end(alive)
+        _RECORD.unlink(missing_ok=True)
+        ENV.unlink(missing_ok=True)
+    return list(alive)
+
+
+def environment(lab: Lab) -> dict[str, str]:
+    """Return what a person or a script needs to use *lab*, as environment variables."""
+    here, there = lab.protected, lab.recovery
+    return {
+        "KUBECONFIG": str(lab.kube.kubeconfig("admin")),
+        "LAB_NAMESPACE": lab.namespace,
+        "LAB_METRICS_URL": lab.operator.metrics_url,
+        "LAB_OPERATOR_PID": str(lab.operator.process.pid),
+        "LAB_USER": PERSON_USER,
+        "LAB_PASSWORD": here.passwords[PERSON_USER],
+        "LAB_CA": str(lab.pki.ca),
+        "LAB_BERLIN_URL": f"{here.url}/sdk",
+        "LAB_LEIPZIG_URL": f"{there.url}/sdk",
+        "LAB_BERLIN_ADMIN": here.admin.url,
+        "LAB_LEIPZIG_ADMIN": there.admin.url,
+        "LAB_ARRAY_BERLIN": str(lab.array(here.site)),
+        "LAB_ARRAY_LEIPZIG": str(lab.array(there.site)),
+    }
+
+
+def _write_env(lab: Lab) -> None:
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in environment(lab).items()]
+    ENV.touch(mode=0o600)  # it holds a password, if only of a lab
+    ENV.write_text("\n".join(lines) + "\n")
+
+
+def _end(processes: dict[str, Identity]) -> None:
+    for process in processes.values():
+        process.stop(grace=15)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    HOME.mkdir(exist_ok=True)
+    with (HOME / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
