@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,15 @@ from tests.lab.sites import LabSim
 from tests.lab.toolchain import ROOT, Toolchain
 from tests.lab.waiting import wait_until
 
-
 RIGHTS = ROOT / "tests" / "golden" / "chart-rbac.yaml"  # the chart's, as tests/chart/test_lab_rights.py proves
 
 
 class Lab:
     """One lab. Several run side by side: every port is free, every path lies in the lab's own folder."""
 
-    def __init__(self, toolchain: Toolchain, folder: Path, design: LabDesign | None = None) -> None:
+    def __init__(
+        self, toolchain: Toolchain, folder: Path, design: LabDesign | None = None, *, keeper: Sequence[str] = ()
+    ) -> None:
         """Lay out *folder*, which must be empty or absent; nothing runs before `start`."""
         self.folder = folder.resolve()
         self.design = design or LabDesign()
@@ -33,7 +34,7 @@ class Lab:
         here, there = self.design.sites
         self.protected = LabSim(toolchain, self.folder, self.design, here, self.pki)
         self.recovery = LabSim(toolchain, self.folder, self.design, there, self.pki)
-        self.operator = OperatorProcess(self.folder, self.kube)
+        self.operator = OperatorProcess(self.folder, self.kube, keeper=keeper)
         self._schedules: list[Process] = []
 
     def start(self, *, operator: bool = True, objects: bool = True) -> Lab:
@@ -140,4 +141,3 @@ def condition_of(thing: dict[str, Any], kind: str) -> str | None:
     """Return the status of the condition *kind* of an object, None if it was never judged."""
     conditions = thing.get("status", {}).get("conditions", [])
     return next((c["status"] for c in conditions if c["type"] == kind), None)
-

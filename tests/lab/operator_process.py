@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.lab.arrays import sra_dir
@@ -18,9 +18,10 @@ from tests.lab.toolchain import ROOT
 class OperatorProcess:
     """One replica of the operator. It speaks to the API server as the chart's ServiceAccount does."""
 
-    def __init__(self, folder: Path, kube: Kube, *, name: str = "operator") -> None:
-        """Choose the metrics port; nothing runs before `start`."""
+    def __init__(self, folder: Path, kube: Kube, *, name: str = "operator", keeper: Sequence[str] = ()) -> None:
+        """Choose the metrics port; nothing runs before `start`. *keeper* is a command that runs the operator's."""
         self.name = name
+        self._keeper = keeper
         self.log = folder / f"{name}.log"
         self._kube = kube
         self._sra = sra_dir(folder)
@@ -40,7 +41,7 @@ class OperatorProcess:
             "PYTHONUNBUFFERED": "1",
         }
         self._state.mkdir(exist_ok=True)
-        argv = [sys.executable, "-m", "resurgo"]
+        argv = [*self._keeper, sys.executable, "-m", "resurgo"]
         self._process = Process.start(self.name, argv, log=self.log, env={**settings, **(env or {})}, cwd=ROOT)
         if wait:
             self._process.wait_ready(lambda: self.metrics() is not None)

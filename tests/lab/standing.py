@@ -6,9 +6,13 @@ import fcntl
 import json
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from tests.lab.design import DeviceDesign, LabDesign, PlanDesign, VmDesign
+from tests.lab.keep import note
 from tests.lab.lab import Lab
 from tests.lab.processes import Identity
 from tests.lab.sites import PERSON_USER
@@ -18,6 +22,40 @@ HOME = ROOT / ".lab"
 FOLDER = HOME / "run"
 ENV = HOME / "env"
 _RECORD = HOME / "processes.json"
+
+# For people to try things on: two replicated datastores that belong to nobody yet, and a group and a plan of the lab's
+# own on a third. A consistency group has one owner, so theirs must not be one that somebody wants to use.
+_QUICK = {"timeoutSeconds": 120}
+STANDING = LabDesign(
+    devices=(
+        DeviceDesign("ds-erp-01", "cg-erp"),
+        DeviceDesign("ds-web-01", "cg-web"),
+        DeviceDesign("ds-lab-01", "cg-lab"),
+    ),
+    folders=("erp", "web", "lab"),
+    vms=(
+        VmDesign("lab-db-1", "ds-lab-01", "lab", annotation="database"),
+        VmDesign("lab-app-1", "ds-lab-01", "lab", annotation="application server"),
+        VmDesign("lab-web-1", "ds-lab-01", "lab", annotation="web front end"),
+    ),
+    groups={"lab": ("ds-lab-01",)},
+    plans=(
+        PlanDesign(
+            "lab",
+            ("lab",),
+            (
+                {"name": "database", "virtualMachines": [{"name": "lab-db-1"}], "readiness": _QUICK},
+                {"name": "rest", "dependsOn": ["database"], "protectionGroups": ["lab"], "readiness": _QUICK},
+            ),
+        ),
+    ),
+)
+
+
+def _child(pid: int) -> int:
+    """Return the process that the keeper *pid* keeps."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0])
 
 
 def running() -> dict[str, Identity]:
@@ -43,7 +81,8 @@ def up(toolchain: Toolchain) -> bool:
             return False
         _end(alive)
         shutil.rmtree(FOLDER, ignore_errors=True)
-        lab = Lab(toolchain, FOLDER)
+        keeper = (sys.executable, "-m", "tests.lab.keep", str(ENV), "--")
+        lab = Lab(toolchain, FOLDER, STANDING, keeper=keeper)
         try:
             lab.start()
         except BaseException:
@@ -52,6 +91,7 @@ def up(toolchain: Toolchain) -> bool:
         entries = [{"name": p.name, "pid": p.identity.pid, "started": p.identity.started} for p in lab.processes]
         _RECORD.write_text(json.dumps(entries, indent=2))
         _write_env(lab)
+        note(ENV, _child(lab.operator.process.pid))
         for process in lab.processes:
             process.release()
     return True

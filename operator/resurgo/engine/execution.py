@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 
 _STATUS_EVERY = 0.5  # seconds between two writes of a status that only counts on
 _LOOK_EVERY = 5.0  # seconds between two looks at an object that does not ring
+_LOST = 10.0  # seconds without an answer after which a disaster recovery stops asking the source
 _IDLE = 30.0  # seconds a pass may rest when nothing rings
 
 
@@ -161,9 +162,13 @@ class Execution:
         return decision
 
     def _world(self) -> World:
-        source = self.context.sites.get(self.snapshot.source)
-        reachable = source is not None and source.vcenter is not None and source.vcenter.reachable
-        return World(frozenset(self.tasks), reachable, self._hosts())
+        return World(frozenset(self.tasks), not self._source_lost(), self._hosts())
+
+    def _source_lost(self) -> bool:
+        """Whether the source's vCenter has been silent for a while: a blink is no loss."""
+        view = self.context.sites.get(self.snapshot.source)
+        since = view.vcenter.unreachable_since if view is not None and view.vcenter is not None else None
+        return since is not None and (self.context.clock.now() - since).total_seconds() >= _LOST
 
     def _hosts(self) -> dict[str, str]:
         """Host of each VM at the site where it will be powered on."""

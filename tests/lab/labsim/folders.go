@@ -74,7 +74,7 @@ func (f *folders) MoveIntoFolderTask(ctx *simulator.Context, req *types.MoveInto
 			if !slices.Contains(target.ChildType, ref.Type) || ref == target.Self {
 				return nil, &types.NotSupported{}
 			}
-			if other := f.hub.childNamed(target.ChildEntity, nameOf(f.hub.reg, ref)); other != nil && other.Reference() != ref {
+			if other := f.hub.childNamed(f.hub.children(ctx, target), nameOf(f.hub.reg, ref)); other != nil && other.Reference() != ref {
 				return nil, &types.DuplicateName{Name: nameOf(f.hub.reg, ref), Object: other.Reference()}
 			}
 			moved = append(moved, e)

@@ -4,6 +4,7 @@ package main
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -22,6 +23,7 @@ func newSite(lab *labFile) (*hub, error) {
 	if err := model.Create(); err != nil {
 		return nil, err
 	}
+	model.Remove() // the temporary directory it makes for datastores, which this site keeps elsewhere
 	svc := model.Service
 	svc.Listen = &url.URL{Host: "127.0.0.1:0", User: url.User("lab")} // any user but the simulator's default switches logins on
 	svc.RegisterEndpoints = true
@@ -186,27 +188,20 @@ func soapText(f *soap.Fault) string {
 	return f.String
 }
 
-// entityName reads the name of an entity; networks keep theirs in a field of their own.
-func entityName(e mo.Entity) string {
-	switch x := e.(type) {
-	case *mo.Network:
-		return x.Name
-	case *simulator.DistributedVirtualPortgroup:
-		return x.Name
-	case *simulator.DistributedVirtualSwitch:
-		return x.Name
-	}
-	return e.Entity().Name
-}
-
-// childNamed finds an entity by name among refs, or answers nil. Entities without a name are passed over.
+// childNamed finds an entity by name among refs, or answers nil. No lock of any of them may be held.
 func (h *hub) childNamed(refs []types.ManagedObjectReference, name string) mo.Entity {
 	for _, ref := range refs {
-		if e, ok := h.reg.Get(ref).(mo.Entity); ok && entityName(e) == name {
+		if e, ok := h.reg.Get(ref).(mo.Entity); ok && nameOf(h.reg, ref) == name {
 			return e
 		}
 	}
 	return nil
+}
+
+// children lists what is in a folder.
+func (h *hub) children(ctx *simulator.Context, folder *simulator.Folder) (refs []types.ManagedObjectReference) {
+	h.locked(ctx, folder.Self, func() { refs = slices.Clone(folder.ChildEntity) })
+	return refs
 }
 
 // pathOf is the inventory path from the root, "/berlin/vm/erp/db1".

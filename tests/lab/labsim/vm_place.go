@@ -173,9 +173,7 @@ func (h *hub) sibling(e mo.Entity, name string) mo.Entity {
 	if !ok {
 		return nil
 	}
-	var children []types.ManagedObjectReference
-	locked(h.reg, folder.Self, func() { children = folder.ChildEntity })
-	for _, ref := range children {
+	for _, ref := range h.children(h.background(), folder) {
 		if other, ok := h.reg.Get(ref).(mo.Entity); ok && ref != e.Reference() && nameOf(h.reg, ref) == name {
 			return other
 		}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import logging
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # An idle connection that the server closed is noticed only by using it. A read may be sent again.
-_DROPPED: Final = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
+_DROPPED: Final = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
 _UNDECODABLE: Final = (KeyError, AttributeError, TypeError, ValueError)
 OnCall = Callable[[str, str, float], None]
 

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import Any, Final
 
 from resurgo.adapters.vsphere.calls import Calls
@@ -149,8 +150,9 @@ class Watch:
         except Exception as bug:  # noqa: BLE001  # as above
             self._failure = Unreachable(f"{what}: {type(bug).__name__}: {bug}")
         if str(self._failure) != known:
+            expected = isinstance(error, (DrError, OSError, HTTPException, vmodl.MethodFault))
             keys = {"site": self._site, "error": str(self._failure)}
-            log.warning("vsphere.watch.lost", extra=keys, exc_info=None if isinstance(error, DrError) else error)
+            log.warning("vsphere.watch.lost", extra=keys, exc_info=None if expected else error)
 
     def _follow(self, api: Api) -> None:
         """Read everything once, then the changes, until it fails."""

@@ -125,12 +125,14 @@ class Model:
 
     def folder(self, path: str) -> str | None:
         """The id of the VM folder at *path*."""
-        return self.inventory().folders.get(path)
+        with self._lock:
+            return self._at(path, FOLDERS)
 
     def pool(self, path: str) -> tuple[str, str] | None:
         """Kind and id of the resource pool at *path*."""
-        moref = self.inventory().pools.get(path)
-        return None if moref is None else (self._kinds.get(moref, "ResourcePool"), moref)
+        with self._lock:
+            moref = self._at(path, POOLS)
+            return None if moref is None else (self._kinds[moref], moref)
 
     def datacenter_of(self, moref: str) -> str | None:
         """The datacenter above an object."""
@@ -139,6 +141,9 @@ class Model:
             while at is not None and self._kinds.get(at) != "Datacenter":
                 at = self._raw.get(at, {}).get("parent")
             return at
+
+    def _at(self, path: str, kinds: frozenset[str]) -> str | None:
+        return next((m for m, kind in self._kinds.items() if kind in kinds and self._path(m) == path), None)
 
     def _touch(self, kind: str, moref: str, *, moved: bool) -> None:
         self._built = None

@@ -43,6 +43,8 @@ class Vms:
         self._effects = effects
         self._watch = watch
         self._timeout = limits.request_timeout
+        # Folders where no registration of an earlier process runs: those of this one are known, and there are many.
+        self._quiet: set[str] = set()
 
     async def find(self, vm: VmId) -> VmSeen | None:
         """One VM, read now and put into the inventory; None if it is gone."""
@@ -94,7 +96,6 @@ class Vms:
         return await self._ensure_power(vm, Power.OFF, "PowerOff")
 
     async def ensure_powered_on(self, vm: VmId) -> Done:
-        await self.get(vm)
         work = asyncio.ensure_future(self._ensure_power(vm, Power.ON, "PowerOn"))
         attendant = asyncio.ensure_future(self._attend(vm))
         try:
@@ -183,31 +184,50 @@ class Vms:
         found: list[VmId] = []
 
         async def observe() -> Seen:
-            moref, running = await self._calls.read(
-                "FindVm", lambda api: _find_registered(api, datacenter, folder_id, vmx), about=about
+            look = "" if folder_id in self._quiet else folder_id
+            moref, tasks = await self._calls.read(
+                "FindVm", lambda api: _find_registered(api, datacenter, look, vmx), about=about
             )
+            running = self._effects.foreign(tasks)
             if moref:
                 found[:] = [VmId(moref)]
-            return Seen(bool(moref), self._effects.foreign(running))
+            elif look and not running:
+                self._quiet.add(folder_id)
+            return Seen(bool(moref), running)
 
         async def act() -> None:
-            await self._effects.task(
-                "RegisterVM",
-                lambda api: api.object("Folder", folder_id).RegisterVM_Task(
-                    path=str(vmx),
-                    name=name.replace("/", "%2f"),
-                    asTemplate=False,
-                    pool=api.object(*pool_ref),
-                    host=api.object("HostSystem", host) if host else None,
-                ),
-                about=about,
-            )
+            try:
+                await self._register(vmx, name, folder_id, pool_ref, host, about)
+            except BaseException:
+                self._quiet.discard(folder_id)  # it may run on
+                raise
 
         done = await self._effects.ensure(what, observe, act)
         if not found:
             raise Busy(f"{what}: vCenter reported success, but the VM is not found by {vmx}")
         await self.find(found[0])
         return done, found[0]
+
+    async def _register(
+        self,
+        vmx: DatastorePath,
+        name: str,
+        folder: str,
+        pool: tuple[str, str],
+        host: HostId | None,
+        about: str,
+    ) -> None:
+        await self._effects.task(
+            "RegisterVM",
+            lambda api: api.object("Folder", folder).RegisterVM_Task(
+                path=str(vmx),
+                name=name.replace("/", "%2f"),
+                asTemplate=False,
+                pool=api.object(*pool),
+                host=api.object("HostSystem", host) if host else None,
+            ),
+            about=about,
+        )
 
     @staticmethod
     def _parent_unknown(model: Model, properties: dict[str, Any]) -> bool:
@@ -238,11 +258,12 @@ def _read(api: Api, vm: VmId) -> tuple[dict[str, Any], tuple[str, ...]] | None:
 
 
 def _find_registered(api: Api, datacenter: str | None, folder: str, vmx: DatastorePath) -> tuple[str, tuple[str, ...]]:
+    """The VM registered from *vmx*, else the registrations that still run in *folder* ("": don't look for them)."""
     search = api.bind(api.content.searchIndex)
     at = api.object("Datacenter", datacenter) if datacenter else None
     vm = search.FindByDatastorePath(at, str(vmx))
-    if vm is not None:
-        return moid(vm), ()
+    if vm is not None or not folder:
+        return ("" if vm is None else moid(vm)), ()
     paths = {"Folder": ("name",), "Task": _TASK_PATHS}
     found = retrieve(api, spec([api.object("Folder", folder)], paths, traverse=(("Folder", "recentTask"),)))
     return "", running_tasks(found, like="register")
