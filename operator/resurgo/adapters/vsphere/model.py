@@ -126,7 +126,8 @@ class Model:
     def folder(self, path: str) -> str | None:
         """The id of the VM folder at *path*."""
         with self._lock:
-            return self._at(path, FOLDERS)
+            moref = self._at(path, FOLDERS)
+            return moref if moref is not None and VM in self._raw[moref].get("childType", ()) else None
 
     def pool(self, path: str) -> tuple[str, str] | None:
         """Kind and id of the resource pool at *path*."""
