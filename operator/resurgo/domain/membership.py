@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from resurgo.api import Members, VirtualMachineReference
@@ -20,10 +20,18 @@ class Selection:
     datastores: tuple[Datastore, ...]
     missing: tuple[str, ...] = ()
     ambiguous: tuple[str, ...] = ()
+    strangers: tuple[str, ...] = ()  # VMs and templates that use the datastores without being selected
 
 
 def select(members: Members, inventory: Inventory) -> Selection:
     """The VMs and datastores a group names. Templates do not count as VMs to recover."""
+    found = _selected(members, inventory)
+    ours, names = {v.id for v in found.vms}, {d.name for d in found.datastores}
+    others = (v for v in inventory.vms.values() if v.id not in ours and names.intersection(v.datastores))
+    return replace(found, strangers=tuple(sorted(v.path for v in others)))
+
+
+def _selected(members: Members, inventory: Inventory) -> Selection:
     if members.datastores is not None:
         found = [inventory.datastore_by_name(name) for name in members.datastores]
         missing = tuple(f"datastore {n}" for n, d in zip(members.datastores, found, strict=True) if d is None)
@@ -85,6 +93,7 @@ def record(
     return GroupRecord(
         site=site,
         observed=now,
+        strangers=selection.strangers,
         members=tuple(
             _member(v, hardware[v.id], known.get(v.instance_uuid), protected) for v in selection.vms if v.id in hardware
         ),

@@ -139,6 +139,19 @@ def whole_virtual_machines(seen: Seen) -> Iterator[Blocker]:
             )
 
 
+def strangers(seen: Seen) -> Iterator[Blocker]:
+    """A datastore that others use can't be taken away from its hosts."""
+    for name, record in seen.records.items():
+        if record.strangers:
+            yield Blocker(
+                "DatastoreShared",
+                f"VMs or templates that are not members of ProtectionGroup {name} use its datastores",
+                record.strangers,
+                "make them members or move them to another datastore",
+                blocking=seen.planned,
+            )
+
+
 def tools(seen: Seen) -> Iterator[Blocker]:
     if not seen.planned:
         return
@@ -225,6 +238,7 @@ CHECKS = (
     direction,
     recovery_points,
     whole_virtual_machines,
+    strangers,
     tools,
     names_free,
     capacity,

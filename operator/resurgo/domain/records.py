@@ -56,6 +56,7 @@ class GroupRecord:
     observed: datetime
     members: tuple[Member, ...]
     datastores: tuple[MemberDatastore, ...]
+    strangers: tuple[str, ...] = ()  # paths of VMs and templates that use the datastores without being members
 
     def same_as(self, other: GroupRecord | None) -> bool:
         """Equal but for the time of reading."""
@@ -75,6 +76,7 @@ class GroupRecord:
                 MemberDatastore(**{**d, "export": NfsExport(**d["export"]), "hosts": tuple(d["hosts"])})
                 for d in raw["datastores"]
             ),
+            strangers=tuple(raw.get("strangers", ())),
         )
 
 

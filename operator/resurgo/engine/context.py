@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from resurgo.api import SiteSpec
 from resurgo.domain.errors import Missing
+from resurgo.domain.inventory import Hardware, Vm, VmId
 from resurgo.domain.ports import Clock, Key, Kube, Obj, ReplicationEndpoint, VCenter
 from resurgo.domain.records import GroupRecord
 from resurgo.domain.replication import Capability, GroupStatus
@@ -88,6 +89,7 @@ class Context:
     sites: dict[str, SiteView] = field(default_factory=dict)
     pairs: dict[str, PairView] = field(default_factory=dict)
     records: dict[tuple[str, str], GroupRecord] = field(default_factory=dict)  # (namespace, group)
+    hardware: dict[tuple[str, VmId], tuple[Vm, Hardware, float]] = field(default_factory=dict)  # and when
 
     def site_problem(self, name: str) -> str:
         """Why a site's vCenter can't be used now, "" = it can."""

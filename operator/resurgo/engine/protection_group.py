@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Sequence
 from datetime import datetime
 
-from resurgo.api import InventoryMapping, LabelSelector, ProtectionGroup, RecoveryPlan, SelectorOperator, SiteAccess
+from resurgo.api import InventoryMapping, ProtectionGroup, RecoveryPlan
 from resurgo.domain.blockers import listed
 from resurgo.domain.errors import DrError, Missing
 from resurgo.domain.mapping import lookup, unmapped
-from resurgo.domain.membership import Selection, record, replicated, select
-from resurgo.domain.ports import Key, VCenter
+from resurgo.domain.membership import Selection, select
+from resurgo.domain.ports import Key
 from resurgo.domain.records import GroupRecord
 from resurgo.domain.replication import GroupStatus, Role
 from resurgo.domain.states import TERMINAL, ActiveState, active_state, common_state, split_brain
 from resurgo.engine import group_store
 from resurgo.engine.context import Context, stamp
+from resurgo.engine.group_access import denied_folders, refusal
+from resurgo.engine.group_view import Ends, group_ends, keeps, read_record, recovery_point, unread
 from resurgo.engine.loop import Pass
-
-Ends = tuple[GroupStatus | None, GroupStatus | None]  # at the protected site, at the recovery site
 
 
 class GroupReconciler:
@@ -34,16 +33,16 @@ class GroupReconciler:
         ends = group_ends(self._context, group)
         state = common_state(active_state(*e) for e in ends.values()) if ends else None
         labels = await self._labels(group)
-        refusal = await self._refusal(group, labels)
+        refused = await refusal(self._context, group, labels)
         known = await group_store.load(self._context, group.metadata.namespace or "", group.metadata.name)
         selection: Selection | None = None
-        if refusal is None and state is ActiveState.PROTECTED and not await self._being_moved(group):
+        if refused is None and state is ActiveState.PROTECTED and not await self._being_moved(group):
             selection, known = await self._read_members(work, group, ends, known)
         self._replication(work, group, ends, state)
         self._sites(work, group)
         self._members(work, group, selection, known)
         await self._mappings(work, group, known)
-        self._verdict(work, group, state, labels, refusal, selection, known)
+        self._verdict(work, group, state, labels, refused, selection, known)
         self._measure(group, ends, known)
         work.after = 30.0
         self._context.ring_kind("recoveryplans")
@@ -53,62 +52,9 @@ class GroupReconciler:
         self._context.metrics.drop_group(key.namespace or "", key.name)
         self._context.ring_kind("protectiongroups")  # a younger group may take over what this one held
 
-    # -- who may, and who was first ---------------------------------------------------------------
-
     async def _labels(self, group: ProtectionGroup) -> dict[str, str]:
         namespace = await self._context.kube.get(Key("namespaces", None, group.metadata.namespace or ""))
         return namespace["metadata"].get("labels") or {}
-
-    async def _refusal(self, group: ProtectionGroup, labels: dict[str, str]) -> tuple[str, str] | None:
-        """Reason and message where this group may not have what it names."""
-        if (reason := self._access(group, labels)) is not None:
-            return "AccessDenied", reason
-        mine = group.metadata
-        names = {(group.spec.replication.pair_ref.name, g) for g in group.spec.replication.consistency_groups}
-        stores = {(group.spec.protected_site, d) for d in group.spec.members.datastores or ()}
-        for obj in await self._context.kube.list("protectiongroups"):
-            other = ProtectionGroup.model_validate(obj)
-            if other.metadata.uid == mine.uid or not _older(other, group):
-                continue
-            theirs = {(other.spec.replication.pair_ref.name, g) for g in other.spec.replication.consistency_groups}
-            taken = sorted(n for _, n in names & theirs)
-            taken_stores = sorted(
-                n for _, n in stores & {(other.spec.protected_site, d) for d in other.spec.members.datastores or ()}
-            )
-            if taken or taken_stores:
-                what = listed([f"consistency group {n}" for n in taken] + [f"datastore {n}" for n in taken_stores])
-                return "OwnedByAnother", f"an older ProtectionGroup has {what} already"
-            if shared := self._shared_vms(group, other):
-                return "OwnedByAnother", f"an older ProtectionGroup has these VMs already: {listed(shared)}"
-        return None
-
-    def _shared_vms(self, group: ProtectionGroup, other: ProtectionGroup) -> list[str]:
-        ours = self._context.records.get((group.metadata.namespace or "", group.metadata.name))
-        theirs = self._context.records.get((other.metadata.namespace or "", other.metadata.name))
-        if ours is None or theirs is None or ours.site != theirs.site:
-            return []
-        uuids = {m.instance_uuid for m in theirs.members}
-        return [m.name for m in ours.members if m.instance_uuid in uuids]
-
-    def _access(self, group: ProtectionGroup, labels: dict[str, str]) -> str | None:
-        """Why the namespace may not protect this, None = it may. Both Sites have a say."""
-        for name in (group.spec.protected_site, group.spec.recovery_site):
-            site = self._context.sites.get(name)
-            if site is None:
-                return None  # nothing is granted, and nothing done, until the Site was read
-            entries = [a for a in site.spec.access if selects(a.namespace_selector, labels)]
-            if not entries:
-                return f"Site {name} gives no access to namespace {group.metadata.namespace}: see its spec.access"
-            if name == group.spec.protected_site:
-                denied = [d for d in group.spec.members.datastores or () if not _any_glob(entries, d)]
-                if denied:
-                    return f"Site {name} gives this namespace no access to datastore {listed(denied)}"
-        return None
-
-    def _denied_folders(self, group: ProtectionGroup, labels: dict[str, str], selection: Selection) -> list[str]:
-        site = self._context.sites.get(group.spec.protected_site)
-        entries = [a for a in site.spec.access if selects(a.namespace_selector, labels)] if site else []
-        return [v.name for v in selection.vms if not folder_allowed(entries, v.folder)]
 
     async def _being_moved(self, group: ProtectionGroup) -> bool:
         """Whether a live run holds the group: what its VMs look like meanwhile is not what has to be remembered."""
@@ -159,6 +105,9 @@ class GroupReconciler:
             names = ", ".join(group.spec.replication.consistency_groups)
             text = f"datastore {listed(bare)} is in none of the consistency groups {names}: its VMs are not replicated"
             work.conditions.put("MembersProtected", False, "DatastoreNotReplicated", text)
+        elif known.strangers:
+            text = f"VMs or templates that are no members use the group's datastores: {listed(known.strangers)}"
+            work.conditions.put("MembersProtected", False, "DatastoreShared", text)
         elif outside:
             text = (
                 f"VMs with files outside the group's datastores: {listed(outside)}; move them to the group's datastores"
@@ -209,7 +158,7 @@ class GroupReconciler:
             "WritableAtBothSites" if any(split_brain(*e) for e in ends.values()) else "OneWritableSite",
             "the data is writable at both sites: power off the VMs of the stale side before anything is replicated",
         )
-        if self._unread(group):
+        if unread(self._context, group):
             for kind in ("Replicating", "RPOMet"):
                 work.conditions.put(kind, None, "NotObserved", "the ReplicationPair was not read yet")
             return
@@ -232,11 +181,6 @@ class GroupReconciler:
         else:
             work.conditions.put("Replicating", False, "Unhealthy", message or "the adapter reports an unhealthy group")
         self._rpo(work, group, state, point, now)
-
-    def _unread(self, group: ProtectionGroup) -> bool:
-        """Whether this process has not had an answer from any end of the pair yet, good or bad."""
-        pair = self._context.pairs.get(group.spec.replication.pair_ref.name)
-        return pair is not None and all(e.reason == "NotObserved" for e in pair.ends.values())
 
     def _status_of_replication(
         self,
@@ -291,7 +235,7 @@ class GroupReconciler:
             )
         else:
             problems += [f"array at {s}: {e.problem}" for s, e in pair.ends.items() if e.problem]
-        if self._unread(group) or any(n not in self._context.sites for n in names):
+        if unread(self._context, group) or any(n not in self._context.sites for n in names):
             work.conditions.put("SitesReachable", None, "NotObserved", "; ".join(problems))
             return
         work.conditions.put(
@@ -304,14 +248,14 @@ class GroupReconciler:
         group: ProtectionGroup,
         state: ActiveState | None,
         labels: dict[str, str],
-        refusal: tuple[str, str] | None,
+        refused: tuple[str, str] | None,
         selection: Selection | None,
         known: GroupRecord | None,
     ) -> None:
         conditions = work.conditions
-        if refusal is not None:
-            conditions.put("Ready", False, *refusal)
-        elif self._unread(group):
+        if refused is not None:
+            conditions.put("Ready", False, *refused)
+        elif unread(self._context, group):
             conditions.keep("Ready")
         elif state is ActiveState.RECOVERED:
             text = f"the VMs run at {group.spec.recovery_site}; nothing protects them until they are reprotected"
@@ -325,7 +269,7 @@ class GroupReconciler:
         elif selection is not None and (selection.missing or selection.ambiguous):
             text = listed([*(f"{m} does not exist" for m in selection.missing), *selection.ambiguous])
             conditions.put("Ready", False, "MembersNotFound", f"at site {group.spec.protected_site}: {text}")
-        elif selection is not None and (denied := self._denied_folders(group, labels, selection)):
+        elif selection is not None and (denied := denied_folders(self._context, group, labels, selection)):
             text = (
                 f"Site {group.spec.protected_site} gives this namespace no access to the folders of VM {listed(denied)}"
             )
@@ -360,84 +304,3 @@ class GroupReconciler:
             vms=len(known.members) if known else None,
             unprotected=sum(bool(m.outside) for m in known.members) if known else None,
         )
-
-
-def group_ends(context: Context, group: ProtectionGroup) -> dict[str, Ends]:
-    """What the two ends of each consistency group last said; an end with a problem says nothing."""
-    pair = context.pairs.get(group.spec.replication.pair_ref.name)
-    if pair is None:
-        return {}
-    return {
-        name: (pair.status(group.spec.protected_site, name), pair.status(group.spec.recovery_site, name))
-        for name in group.spec.replication.consistency_groups
-    }
-
-
-def recovery_point(ends: dict[str, Ends]) -> datetime | None:
-    """The newest point that every consistency group can be recovered to."""
-    points = []
-    for both in ends.values():
-        known = [e.recovery_point for e in both if e is not None and e.recovery_point is not None]
-        if not known:
-            return None
-        points.append(max(known))
-    return min(points) if points else None
-
-
-async def read_record(
-    context: Context,
-    selection: Selection,
-    ends: dict[str, Ends],
-    known: GroupRecord | None,
-    vcenter: VCenter,
-) -> GroupRecord:
-    """The group's record as its protected site shows it now. Raises what the vCenter raises."""
-    statuses = [e for both in ends.values() for e in both[:1] if e is not None]
-    if statuses:
-        devices = replicated(selection.datastores, statuses)
-    else:  # the source array does not answer: its devices are where they were
-        devices = {d.name: (d.consistency_group, d.device) for d in known.datastores} if known else {}
-    hardware = await vcenter.hardware([v.id for v in selection.vms])
-    return record(selection, devices, hardware, known, site=vcenter.site, now=context.clock.now())
-
-
-def keeps(fresh: GroupRecord, known: GroupRecord | None) -> bool:
-    """Whether what was known is better than a reading that lost everything, as of a site that is going down."""
-    return known is not None and not fresh.members and not fresh.datastores and bool(known.datastores)
-
-
-def _older(one: ProtectionGroup, other: ProtectionGroup) -> bool:
-    def age(group: ProtectionGroup) -> tuple[str, str]:
-        return str(group.metadata.creation_timestamp), group.metadata.uid
-
-    return age(one) < age(other)
-
-
-def selects(selector: LabelSelector, labels: dict[str, str]) -> bool:
-    """A Kubernetes label selector; an empty one selects everything."""
-    if any(labels.get(k) != v for k, v in selector.match_labels.items()):
-        return False
-    for need in selector.match_expressions:
-        value = labels.get(need.key)
-        holds = {
-            SelectorOperator.IN: value in need.values,
-            SelectorOperator.NOT_IN: value not in need.values,
-            SelectorOperator.EXISTS: need.key in labels,
-            SelectorOperator.DOES_NOT_EXIST: need.key not in labels,
-        }[need.operator]
-        if not holds:
-            return False
-    return True
-
-
-def _any_glob(entries: Sequence[SiteAccess], datastore: str) -> bool:
-    return any(fnmatch.fnmatchcase(datastore, glob) for e in entries for glob in e.datastores)
-
-
-def folder_allowed(entries: Sequence[SiteAccess], folder: str) -> bool:
-    """Whether a VM folder lies at or below one that is granted."""
-    return any(
-        fnmatch.fnmatchcase(folder, glob) or fnmatch.fnmatchcase(folder, f"{glob.rstrip('/')}/*")
-        for e in entries
-        for glob in e.folders
-    )

@@ -42,7 +42,6 @@ class PairReconciler:
             self._context.metrics.pair(name, site, reachable=not end.problem)
         self._describe(view, work)
         work.after = float(pair.spec.poll_seconds)
-        self._context.ring_kind("protectiongroups")
 
     async def forget(self, key: Key) -> None:
         view = self._context.pairs.pop(key.name, None)
@@ -83,6 +82,7 @@ class PairReconciler:
         task = self._reading.get((name, site))
         if task is None or task.done():
             task = asyncio.create_task(read_end(self._context, end))
+            task.add_done_callback(lambda _: self._context.ring_kind("protectiongroups"))
             self._reading[name, site] = task
         return task
 

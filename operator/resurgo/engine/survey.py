@@ -21,7 +21,7 @@ from resurgo.domain.snapshot import Snapshot
 from resurgo.domain.states import ActiveState, RunType, active_state, common_state
 from resurgo.engine import group_store
 from resurgo.engine.context import Context
-from resurgo.engine.protection_group import group_ends, keeps, read_record
+from resurgo.engine.group_view import group_ends, keeps, read_record
 from resurgo.engine.replication_pair import read_end
 
 _FRESH_SECONDS = 20.0  # for all that is read again at the start of a run
@@ -166,7 +166,7 @@ async def _refresh_members(context: Context, group: ProtectionGroup) -> None:
     known = await group_store.load(context, namespace, name)
     try:
         selection = select(group.spec.members, vcenter.inventory())
-        fresh = await read_record(context, selection, ends, known, vcenter)
+        fresh = await read_record(context, selection, ends, known, vcenter, fresh=True)
     except DrError as error:
         view.problem, view.reason = str(error), error.reason
         return

@@ -171,14 +171,3 @@ func withExtraConfig(vm *simulator.VirtualMachine, values map[string]string) []t
 	}
 	return options
 }
-
-// readdress reports the addresses again after the cards of a VM changed, if its Tools run.
-func (g *guests) readdress(vm *simulator.VirtualMachine) {
-	ctx := g.hub.background()
-	b := g.behaviour(nameOf(g.hub.reg, vm.Self))
-	g.hub.locked(ctx, vm.Self, func() {
-		if vm.Guest.ToolsRunningStatus == string(types.VirtualMachineToolsRunningStatusGuestToolsRunning) {
-			g.hub.reg.Update(ctx, vm, addresses(vm, g.plan(vm, b)))
-		}
-	})
-}

@@ -64,7 +64,7 @@ func (m *machines) reconfigure(ctx *simulator.Context, vm *simulator.VirtualMach
 	}
 	h.relist(ctx, vm.Self, before, after)
 	edit.discard()
-	h.guests.readdress(vm)
+	h.guests.refresh(ctx, vm)
 	return nil
 }
 

@@ -66,13 +66,16 @@ func (m *machines) register(ctx *simulator.Context, req *types.RegisterVM_Task) 
 		vm.Config.InstanceUuid = uuid.NewString()
 	}
 	applyTo(vm, h.derived(vm, vm.Config))
-	if fault := h.insert(ctx, vm, place); fault != nil {
-		return nil, fault
+	if other := h.childNamed(h.children(ctx, place.folder), vm.Name); other != nil {
+		return nil, &types.DuplicateName{Name: vm.Name, Object: other.Reference()}
 	}
 	if at.access == accessRW {
 		if fault := m.save(vm, at); fault != nil {
 			return nil, fault
 		}
+	}
+	if fault := h.insert(ctx, vm, place); fault != nil {
+		return nil, fault
 	}
 	return vm, nil
 }
