@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lint type test demo lab lab-down crds verify lock bench-failover
+.PHONY: help venv lint type test demo lab lab-down crds docs verify lock bench-failover
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -44,10 +44,13 @@ crds: venv ## Write crds/ from the models
 	$(BIN)/python -m resurgo.api.crd --out crds/
 	cp crds/*.yaml charts/resurgo/files/crds/
 
+docs: venv ## Write docs/reference/ from the code
+	$(BIN)/python -m tests.docs.generate
+
 golden: venv ## Write the chart's rights anew for the lab (needs a Helm)
 	$(BIN)/python -m tests.chart.golden
 
-verify: lint type crds ## Lint, type, regenerate; fails if what is generated differs from what is committed
+verify: lint type crds docs ## Lint, type, regenerate; fails if what is generated differs from what is committed
 	git diff --exit-code -- crds charts docs
 
 lock: venv ## Write both lock files anew from pyproject.toml
