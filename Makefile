@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lint type test demo lab lab-down crds docs verify lock bench-failover
+.PHONY: help venv lint type test test-crash golden demo lab lab-down crds docs verify lock bench-failover
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -29,7 +29,10 @@ type: venv ## Static types, strict: the package and the lab
 	$(BIN)/mypy --explicit-package-bases tests/conftest.py tests/lab/*.py
 
 test: venv ## All tests, on real parts (the first run builds them, about 8 minutes; PYTEST_ARGS adds arguments)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-crash: venv ## Kills at many more moments than `make test` tries
+	$(BIN)/python -m pytest tests/crash $(PYTEST_ARGS)
 
 demo: venv ## The whole story on one machine: a lab, a plan, a planned migration with live progress
 	@$(BIN)/python -m tests.lab demo

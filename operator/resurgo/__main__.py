@@ -147,10 +147,10 @@ async def operate(config: Config) -> None:
     host, port = config.metrics_address
     async with probes.serving(host, port):
         lead = partial(run_kopf, services, stop=stop)
-        if leading:
-            await lease.run(lead, stop=stop)
-        else:
-            await lead()
+        try:
+            await (lease.run(lead, stop=stop) if leading else lead())
+        except LeaseLost as error:  # here, not in main(): on the way there the event loop waits for what still runs
+            end_process(str(error))
     watch.cancel()
     await kube.aclose()
 
@@ -173,8 +173,6 @@ def main() -> None:
     logs.configure(level=config.log_level, style=config.log_format)
     try:
         asyncio.run(operate(config))
-    except LeaseLost as error:
-        end_process(str(error))
     except Exception:
         log.exception("operator.failed")
         logging.shutdown()

@@ -9,15 +9,23 @@ from resurgo.domain.snapshot import FrozenDatastore, FrozenGroup, FrozenStage, F
 from resurgo.domain.states import RunType
 
 
-def vm(number: int, stage: str = "rest", *, depends_on: tuple[str, ...] = (), **more: object) -> FrozenVm:
-    """VM number *number* of group g, on its only datastore."""
+def vm(
+    number: int,
+    stage: str = "rest",
+    *,
+    depends_on: tuple[str, ...] = (),
+    group: str = "g",
+    datastore: str = "ds-0",
+    **more: object,
+) -> FrozenVm:
+    """VM number *number*, of group g and on its only datastore where nothing else is said."""
     return FrozenVm(
         key=f"vm-{number}",
         name=f"machine-{number}",
-        group="g",
+        group=group,
         stage=stage,
         instance_uuid=f"uuid-{number}",
-        datastore="ds-0",
+        datastore=datastore,
         vmx=f"machine-{number}/machine-{number}.vmx",
         folder="/a/vm",
         pool="/a/host/c/Resources",
@@ -29,14 +37,20 @@ def vm(number: int, stage: str = "rest", *, depends_on: tuple[str, ...] = (), **
     )
 
 
+GROUP = FrozenGroup("cg-0", "cg", "g", "pair", "key")
+DATASTORE = FrozenDatastore("ds-0", "ds", "ds", "g", "cg-0", "dev", NfsExport("nfs-a", "/cg/ds"), ("host-1",))
+
+
 def snapshot(
     *vms: FrozenVm,
     stages: tuple[FrozenStage, ...] = (),
     type_: RunType = RunType.PLANNED_MIGRATION,
     fencing: str = "BestEffort",
     limits: SiteLimits | None = None,
+    groups: tuple[FrozenGroup, ...] = (GROUP,),
+    datastores: tuple[FrozenDatastore, ...] = (DATASTORE,),
 ) -> Snapshot:
-    """A snapshot of one group with *vms*; the implicit last stage is added."""
+    """A snapshot with *vms*, of one group where nothing else is said; the implicit last stage is added."""
     names = tuple(s.name for s in stages)
     return Snapshot(
         run="run-uid",
@@ -47,19 +61,37 @@ def snapshot(
         fencing=fencing,
         source_limits=limits or SiteLimits(),
         target_limits=limits or SiteLimits(),
-        groups=(FrozenGroup("cg-0", "cg", "g", "pair", "key"),),
-        datastores=(FrozenDatastore("ds-0", "ds", "ds", "g", "cg-0", "dev", NfsExport("nfs-a", "/cg/ds"), ("host-1",)),),
+        groups=groups,
+        datastores=datastores,
         vms=vms,
         stages=(*stages, FrozenStage("rest", depends_on=names)),
     )
 
 
 @st.composite
+def storage(draw: st.DrawFn) -> tuple[tuple[FrozenGroup, ...], tuple[FrozenDatastore, ...]]:
+    """One to three consistency groups of one or two protection groups, each with one or two datastores."""
+    groups: list[FrozenGroup] = []
+    stores: list[FrozenDatastore] = []
+    for number in range(draw(st.integers(1, 3))):
+        owner = draw(st.sampled_from(["g", "h"]))
+        groups.append(FrozenGroup(f"cg-{number}", f"cg{number}", owner, "pair", f"key-{number}"))
+        for _ in range(draw(st.integers(1, 2))):
+            name, export = f"store{len(stores)}", NfsExport("nfs-a", f"/cg{number}/store{len(stores)}")
+            stores.append(
+                FrozenDatastore(
+                    f"ds-{len(stores)}", name, name, owner, f"cg-{number}", f"dev-{len(stores)}", export, ("host-1",)
+                )
+            )
+    return tuple(groups), tuple(stores)
+
+
+@st.composite
 def snapshots(draw: st.DrawFn) -> Snapshot:
-    """Up to eight VMs in up to three stages that depend on earlier ones, with any quorum and policy."""
-    count = draw(st.integers(0, 3))
+    """Up to eight VMs on any storage, in up to three stages that depend on earlier ones, with any quorum and policy."""
+    groups, stores = draw(storage())
     stages: list[FrozenStage] = []
-    for index in range(count):
+    for index in range(draw(st.integers(0, 3))):
         earlier = [s.name for s in stages]
         stages.append(
             FrozenStage(
@@ -73,12 +105,14 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     names = [*(s.name for s in stages), "rest"]
     vms: list[FrozenVm] = []
     for number in range(draw(st.integers(1, 8))):
-        stage = draw(st.sampled_from(names))
+        stage, store = draw(st.sampled_from(names)), draw(st.sampled_from(stores))
         same = [v.key for v in vms if v.stage == stage]
         vms.append(
             vm(
                 number,
                 stage,
+                group=store.group,
+                datastore=store.key,
                 depends_on=tuple(draw(st.lists(st.sampled_from(same), unique=True, max_size=2)) if same else ()),
                 was_on=draw(st.booleans()),
                 power_on=draw(st.booleans()),
@@ -90,4 +124,6 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         type_=draw(st.sampled_from([RunType.PLANNED_MIGRATION, RunType.DISASTER_RECOVERY])),
         fencing=draw(st.sampled_from(["Required", "BestEffort", "Skip"])),
         limits=SiteLimits(draw(st.integers(1, 4)), draw(st.integers(1, 2))),
+        groups=groups,
+        datastores=stores,
     )

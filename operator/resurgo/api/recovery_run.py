@@ -23,7 +23,7 @@ from resurgo.api.base import (
 )
 
 StepName = Annotated[str, Field(min_length=1, max_length=255)]
-"""The name of a step as `kubectl dr plan` shows it."""
+"""The name of a step as the run's status shows it."""
 
 
 class RunType(StrEnum):

@@ -28,7 +28,8 @@ class World:
     """What a pass knows beyond the journal."""
 
     running: frozenset[OpKey] = frozenset()  # calls this process has in flight
-    source_reachable: bool = True
+    source_reachable: bool = True  # its vCenter
+    lost_groups: frozenset[str] = frozenset()  # consistency groups whose array at the source does not answer
     hosts: Mapping[str, str] = field(default_factory=dict)  # VM key -> host id at the site that matters
 
 
@@ -122,6 +123,7 @@ class _Pass:
         self.decision = Decision()
         self.waiting = bool(world.running)
         self._passed: dict[str, StageState] = {}
+        self._may: list[tuple[Step, str]] = []  # what may begin, if the budget has room for it
 
     def _draining(self) -> bool:
         """A rollback starts only when every forward call has ended: it must not race with what it undoes."""
@@ -132,6 +134,7 @@ class _Pass:
         for step in self.steps:
             if not self._step(step):
                 break
+        self._begin_most_urgent()
         self.decision.finished = not (self.waiting or self.decision.writes or self.decision.calls)
         return self.decision
 
@@ -181,7 +184,7 @@ class _Pass:
     def _continue(self, step: Step, item: str, record: Record) -> None:
         """An intent without a result: wait for its call, give it up at its deadline, or repeat it."""
         key, stamp = OpKey(step.name, item), self.now.timestamp()
-        skipped = self._unreachable(step)
+        skipped = self._unreachable(step, item)
         if key in self.world.running:
             if skipped or stamp >= record.started + step.deadline + _GRACE:
                 self.decision.abandon.append((key, step))
@@ -213,13 +216,26 @@ class _Pass:
                 return False
         if step.scope is Scope.VM and not self._turn(step, self.vms[item]):
             return False
-        if self.issuing and self.budget.take(step, self.world.hosts.get(item, "")):
-            self._send(key, step, intent(self.now, None))
+        if self.issuing:
+            self._may.append((step, item))
         return True
+
+    def _begin_most_urgent(self) -> None:
+        """Spend the budget on VMs of early stages first, and there on those that are nearest to ready."""
+        place = {step.name: number for number, step in enumerate(self.steps)}
+
+        def urgency(candidate: tuple[Step, str]) -> tuple[int, int]:
+            step, item = candidate
+            vm = self.vms.get(item)
+            return (len(self.graph.before[vm.stage]) if vm is not None else 0, -place[step.name])
+
+        for step, item in sorted(self._may, key=urgency):
+            if self.budget.take(step, self.world.hosts.get(item, "")):
+                self._send(OpKey(step.name, item), step, intent(self.now, None))
 
     def _skip(self, step: Step, item: str) -> tuple[str, str] | None:
         """Reason and message if this item's step will never be done."""
-        if unreachable := self._unreachable(step):
+        if unreachable := self._unreachable(step, item):
             return unreachable
         if step.on_error is OnError.TOLERATE and self.snapshot.fencing == "Skip":
             return "FencingSkipped", "the plan says not to touch the source"
@@ -243,10 +259,17 @@ class _Pass:
                 return "StageHalted", f"stage {stage} did not reach its quorum"
         return None
 
-    def _unreachable(self, step: Step) -> tuple[str, str] | None:
-        if step.side is Side.SOURCE and step.on_error is OnError.TOLERATE and not self.world.source_reachable:
-            return "SourceUnreachable", f"site {self.snapshot.source} does not answer"
-        return None
+    def _unreachable(self, step: Step, item: str) -> tuple[str, str] | None:
+        """Why a tolerated step at the source will not be tried: a vCenter and an array are lost apart."""
+        if step.side is not Side.SOURCE or step.on_error is not OnError.TOLERATE:
+            return None
+        if step.scope is Scope.GROUP:
+            lost, what = item in self.world.lost_groups, "array"
+        else:
+            lost, what = not self.world.source_reachable, "vCenter"
+        if not lost:
+            return None
+        return "SourceUnreachable", f"the {what} of site {self.snapshot.source} does not answer"
 
     def _turn(self, step: Step, vm: FrozenVm) -> bool:
         """Whether the order of stages and VMs allows *vm* now."""

@@ -206,8 +206,9 @@ class _Freezer:
                 for static in settings.ip.static:
                     if static.site == self.given.target and static.adapter == index:
                         address, _, prefix = static.addresses[0].partition("/")
-                        gateway = static.gateways[0] if static.gateways else ""
-                        return Address(address, int(prefix or 32), gateway, static.dns)
+                        family = ":" in address
+                        gateway = next((g for g in static.gateways if (":" in g) is family), "")
+                        return Address(address, int(prefix), gateway, static.dns)
                 return None
             case IpPolicy.RULES:
                 try:

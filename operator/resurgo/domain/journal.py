@@ -127,7 +127,10 @@ class Journal:
         """Read what `item_json` wrote, item by item. ValueError where it is damaged."""
         journal = cls()
         for item, text in stored.items():
-            journal.items[item] = {step: Record.from_list(values) for step, values in json.loads(text).items()}
+            try:
+                journal.items[item] = {step: Record.from_list(values) for step, values in json.loads(text).items()}
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"the journal's entry for {item} is damaged") from error
         return journal
 
 

@@ -64,7 +64,8 @@ def matches_reference(reference: VirtualMachineReference, name: str, path: str) 
 
 
 def _sorted(vms: Iterable[Vm]) -> tuple[Vm, ...]:
-    return tuple(sorted((v for v in vms if not v.template), key=lambda v: (v.path, v.id)))
+    """Each once, however often it was named, and no templates."""
+    return tuple(sorted({v.id: v for v in vms if not v.template}.values(), key=lambda v: (v.path, v.id)))
 
 
 def replicated(datastores: Sequence[Datastore], groups: Sequence[GroupStatus]) -> dict[str, tuple[str, str]]:
@@ -78,12 +79,26 @@ def replicated(datastores: Sequence[Datastore], groups: Sequence[GroupStatus]) -
     return {d.name: devices[d.export] for d in datastores if d.export is not None and d.export in devices}
 
 
+def uncovered(datastores: Sequence[Datastore], inventory: Inventory, groups: Sequence[GroupStatus]) -> tuple[str, ...]:
+    """What *groups* hold beside *datastores*: a consistency group moves as a whole, so all of it must be the group's.
+
+    Empty where every datastore behind the groups' devices is among them and each group holds at least one.
+    """
+    ours = {d.name for d in datastores}
+    behind = replicated(inventory.datastores, groups)
+    found = [f"datastore {name} of consistency group {cg}" for name, (cg, _) in behind.items() if name not in ours]
+    used = {behind[name][0] for name in ours if name in behind}
+    found += [f"all of consistency group {g.ref.id}" for g in groups if g.ref.id not in used]
+    return tuple(sorted(found))
+
+
 def record(
     selection: Selection,
     devices: Mapping[str, tuple[str, str]],
     hardware: Mapping[VmId, Hardware],
     before: GroupRecord | None,
     *,
+    uncovered: tuple[str, ...] = (),
     site: str,
     now: datetime,
 ) -> GroupRecord:
@@ -94,6 +109,7 @@ def record(
         site=site,
         observed=now,
         strangers=selection.strangers,
+        uncovered=uncovered,
         members=tuple(
             _member(v, hardware[v.id], known.get(v.instance_uuid), protected) for v in selection.vms if v.id in hardware
         ),

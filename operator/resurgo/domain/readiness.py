@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from resurgo.api import ConditionStatus, ProtectionGroup, UnprotectedMembers
+from resurgo.api import (
+    ApprovalMode,
+    ConditionStatus,
+    ProtectionGroup,
+    RecoveryPlanSpec,
+    SourceReturn,
+    UnprotectedMembers,
+)
 from resurgo.domain.blockers import Blocker
 from resurgo.domain.inventory import Inventory
 from resurgo.domain.records import GroupRecord
@@ -70,7 +78,15 @@ def arrays(seen: Seen) -> Iterator[Blocker]:
 
 
 def groups_known(seen: Seen) -> Iterator[Blocker]:
-    missing = [name for name in seen.groups if name not in seen.records]
+    denied = set()  # nothing is read of a group that may not have what it names: tell the cause, not its effect
+    for name, group in seen.groups.items():
+        condition = group.status.condition("Ready")
+        if condition is None or condition.status is not ConditionStatus.FALSE:
+            continue
+        if condition.reason in {"OwnedByAnother", "AccessDenied"}:
+            denied.add(name)
+            yield Blocker(condition.reason, f"ProtectionGroup {name}: {condition.message}")
+    missing = [name for name in seen.groups if name not in seen.records and name not in denied]
     if missing:
         yield Blocker(
             "GroupNotObserved",
@@ -78,14 +94,6 @@ def groups_known(seen: Seen) -> Iterator[Blocker]:
             tuple(missing),
             "see the groups' conditions",
         )
-    for name, group in seen.groups.items():
-        for kind in ("MembersProtected", "Ready"):
-            condition = group.status.condition(kind)
-            if condition is None or condition.status is not ConditionStatus.FALSE:
-                continue
-            if condition.reason in {"OwnedByAnother", "AccessDenied"}:
-                yield Blocker(condition.reason, f"ProtectionGroup {name}: {condition.message}")
-                break
 
 
 def direction(seen: Seen) -> Iterator[Blocker]:
@@ -152,6 +160,18 @@ def strangers(seen: Seen) -> Iterator[Blocker]:
             )
 
 
+def whole_consistency_groups(seen: Seen) -> Iterator[Blocker]:
+    """A consistency group moves as a whole: nothing in it may belong to somebody else."""
+    for name, record in seen.records.items():
+        if record.uncovered:
+            yield Blocker(
+                "ConsistencyGroupNotOwned",
+                f"the consistency groups of ProtectionGroup {name} hold more than its datastores",
+                record.uncovered,
+                "add these datastores to its members, or take the consistency group out",
+            )
+
+
 def tools(seen: Seen) -> Iterator[Blocker]:
     if not seen.planned:
         return
@@ -189,6 +209,26 @@ def names_free(seen: Seen) -> Iterator[Blocker]:
             "VirtualMachineNameTaken",
             f"site {seen.target} already has VMs of these names in the mapped folders",
             tuple(clash),
+        )
+
+
+def names_apart(seen: Seen) -> Iterator[Blocker]:
+    """Two things that differ at the source must not get one name at the target: the second could not be presented."""
+    stores = Counter(d.target_name for d in seen.snapshot.datastores)
+    if twice := [name for name, count in stores.items() if count > 1]:
+        yield Blocker(
+            "DatastoreNameTaken",
+            f"several datastores of the plan would get the same name at {seen.target}",
+            tuple(twice),
+            "map them to names of their own",
+        )
+    places = Counter((v.target_folder, v.name) for v in seen.snapshot.vms if v.target_folder)
+    if clash := [f"{folder}/{name}" for (folder, name), count in places.items() if count > 1]:
+        yield Blocker(
+            "VirtualMachineNameTaken",
+            f"several VMs of the plan would lie at the same path at {seen.target}",
+            tuple(clash),
+            "map their folders to folders of their own",
         )
 
 
@@ -231,6 +271,22 @@ def networks(seen: Seen) -> Iterator[Blocker]:
         )
 
 
+def not_available(plan: RecoveryPlanSpec) -> list[Blocker]:
+    """Settings of a plan that this version can't honour: what a run would need stops it, the rest is said."""
+    asked = {
+        "approval.mode: Required": (plan.approval.mode is ApprovalMode.REQUIRED, True),
+        "stages[].hooks": (any(s.hooks and (s.hooks.before or s.hooks.after) for s in plan.stages), True),
+        "suspendAtRecoverySite": (bool(plan.suspend_at_recovery_site), True),
+        "recovery.sourceReturn: Fence": (plan.recovery.source_return is SourceReturn.FENCE, False),
+        "test.schedule": (plan.test.schedule is not None, False),
+    }
+    return [
+        Blocker("NotSupported", f"{name} is not part of this version", blocking=blocking)
+        for name, (wanted, blocking) in asked.items()
+        if wanted
+    ]
+
+
 CHECKS = (
     sites,
     arrays,
@@ -239,8 +295,10 @@ CHECKS = (
     recovery_points,
     whole_virtual_machines,
     strangers,
+    whole_consistency_groups,
     tools,
     names_free,
+    names_apart,
     capacity,
     networks,
 )

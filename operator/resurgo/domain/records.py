@@ -58,6 +58,8 @@ class GroupRecord:
     datastores: tuple[MemberDatastore, ...]
     strangers: tuple[str, ...] = ()  # paths of VMs and templates that use the datastores without being members
 
+    uncovered: tuple[str, ...] = ()  # what the consistency groups hold that is not the group's
+
     def same_as(self, other: GroupRecord | None) -> bool:
         """Equal but for the time of reading."""
         return other is not None and replace(self, observed=other.observed) == other
@@ -77,6 +79,7 @@ class GroupRecord:
                 for d in raw["datastores"]
             ),
             strangers=tuple(raw.get("strangers", ())),
+            uncovered=tuple(raw.get("uncovered", ())),
         )
 
 

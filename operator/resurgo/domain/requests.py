@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from resurgo.api import HandledRequest, RecoveryMode, RecoveryPlan
 from resurgo.domain.states import ActiveState, RunType
+from resurgo.domain.workflows import TABLES
 
 
 class Answer(StrEnum):
@@ -42,9 +43,10 @@ def judge(plan: RecoveryPlan, state: ActiveState | None) -> Request:
         return Request(Answer.REMEMBER, now.model_copy(update={"run": last.run}))
     asked = last.desired_state != now.desired_state or last.request_id != now.request_id
     other_way = last.mode != now.mode and last.run is not None
+    known = bool(now.request_id) and now.request_id in plan.status.handled_requests
     if not asked and not other_way:
-        return Request(Answer.NOTHING, last)
-    if now.request_id and now.request_id in plan.status.handled_requests and now.request_id != last.request_id:
+        return Request(Answer.ALREADY_HANDLED if known and last.run is None else Answer.NOTHING, last)
+    if known:  # never again, whatever else has changed: also another way needs a requestID of its own
         return Request(Answer.ALREADY_HANDLED, now)
     type_ = run_type(state, spec.desired_state, spec.recovery.mode)
     if type_ is None:
@@ -77,7 +79,7 @@ def next_states(state: ActiveState | None, wanted: ActiveState, *, active: bool)
         case ActiveState.PROTECTED, _:
             return ["protected", "recovered"]
         case ActiveState.RECOVERED, _:
-            return ["recovered", "reprotected"]
+            return ["recovered", *([] if RunType.REPROTECT not in TABLES else ["reprotected"])]
         case _:
             return ["protected", "reprotected"]
 

@@ -18,6 +18,7 @@ TERMINAL = frozenset(
         RunPhase.REFUSED,
     }
 )
+RETRYABLE = frozenset({RunPhase.FAILED, RunPhase.SUCCEEDED_WITH_WARNINGS})  # what spec.retry starts again
 STARTED = frozenset({RunPhase.RUNNING, RunPhase.PAUSED, RunPhase.ROLLING_BACK})
 
 
@@ -53,6 +54,7 @@ def split_brain(at_protected: GroupStatus | None, at_recovery: GroupStatus | Non
 
 
 __all__ = [
+    "RETRYABLE",
     "STARTED",
     "TERMINAL",
     "ActiveState",

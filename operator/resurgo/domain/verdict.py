@@ -16,6 +16,9 @@ from resurgo.domain.workflows import ROLLBACK, TABLES
 _NEXT = "Mend the cause, then raise spec.retry by one"
 
 
+HALTED = "StageHalted"  # the reason of a VM that was not tried because of others
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     virtual_machine: str  # "" where the item is no VM
@@ -32,13 +35,21 @@ class Ending:
 
 
 def failures(snapshot: Snapshot, journal: Journal) -> list[Failure]:
-    """Everything that failed, and what was skipped because of it, in the order of the tables."""
+    """Everything that failed, and what was skipped because of it, in the order of the tables.
+
+    What halted is told once, with its first step.
+    """
     found = []
+    halted: set[str] = set()
     for step in (*TABLES[snapshot.type], *ROLLBACK):
         for item in snapshot.items(step.scope):
             record = journal.get(step.name, item)
-            if record is None or (record.state is not StepState.FAILED and record.reason != "StageHalted"):
+            if record is None:
                 continue
+            if record.state is not StepState.FAILED:
+                if record.reason != HALTED or item in halted:
+                    continue
+                halted.add(item)
             name = label(snapshot, item)
             vm = name.removeprefix("VM ") if step.scope is Scope.VM else ""
             message = record.message if vm else f"{name}: {record.message}"
@@ -79,7 +90,7 @@ def _recovered(snapshot: Snapshot, graph: Graph, journal: Journal) -> Ending:
         return Ending(
             RunPhase.SUCCEEDED_WITH_WARNINGS,
             "VirtualMachinesFailed",
-            f"{total - len(missing)} of {total} VMs are ready; not ready: {listed(missing)}",
+            f"{total - len(missing)} of {total} VMs are ready; not ready: {listed(missing)}. {_NEXT}",
         )
     if not source_released(snapshot, journal):
         return Ending(

@@ -71,7 +71,7 @@ class Services:
 def needs_loop(body: Mapping[str, Any]) -> bool:
     """Whether an object has anything left to be done for: all kinds always, a run until it is terminal and settled.
 
-    A run that failed and is asked to retry is alive again.
+    A run that has ended and is asked to retry is alive again.
     """
     status = body.get("status") or {}
     phase = status.get("phase")

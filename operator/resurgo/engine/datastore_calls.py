@@ -56,8 +56,9 @@ class DatastoreCalls:
         return found
 
     def _hosts(self, inventory: Inventory, store: FrozenDatastore) -> list[HostId]:
-        """Usable hosts of every cluster that gets a VM of this datastore."""
-        pools = {v.target_pool for v in self._at.snapshot.vms if v.datastore == store.key}
+        """Usable hosts of every cluster that gets a VM of the datastore's group: it may hold but disks of theirs."""
+        vms = self._at.snapshot.vms
+        pools = {v.target_pool for v in vms if v.group == store.group} or {v.target_pool for v in vms}
         hosts = {h.id: h for pool in pools for h in inventory.hosts_of_pool(pool) if h.connected and not h.maintenance}
         if not hosts and pools:
             raise Retryable(f"no usable host behind {', '.join(sorted(pools))} at {inventory.site}", reason="NoHost")

@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 
 _STATUS_EVERY = 0.5  # seconds between two writes of a status that only counts on
 _LOOK_EVERY = 5.0  # seconds between two looks at an object that does not ring
+_SILENT = frozenset({"Unreachable", "NoAnswer"})  # reasons of an end that says nothing, against one that says no
 _LOST = 10.0  # seconds without an answer after which a disaster recovery stops asking the source
 _IDLE = 30.0  # seconds a pass may rest when nothing rings
 
@@ -156,13 +157,23 @@ class Execution:
         for key, step in decision.calls:
             self._start(key, step)
         self.phase = self._phase(control)
+        self._measure()
         await self._show({})
         if abandoned:
             self.woken.set()
         return decision
 
     def _world(self) -> World:
-        return World(frozenset(self.tasks), not self._source_lost(), self._hosts())
+        return World(frozenset(self.tasks), not self._source_lost(), self._lost_groups(), self._hosts())
+
+    def _lost_groups(self) -> frozenset[str]:
+        """Groups whose array at the source did not answer when it was last asked."""
+        ends = {
+            g.key: pair.ends.get(self.snapshot.source)
+            for g in self.snapshot.groups
+            if (pair := self.context.pairs.get(g.pair)) is not None
+        }
+        return frozenset(key for key, end in ends.items() if end is not None and end.reason in _SILENT)
 
     def _source_lost(self) -> bool:
         """Whether the source's vCenter has been silent for a while: a blink is no loss."""
@@ -237,6 +248,15 @@ class Execution:
                 (key, replace(record, state=state, ended=now.timestamp(), retry_at=0.0, reason=reason, message=text))
             )
         return changes
+
+    def _measure(self) -> None:
+        """Take back the series of steps that have ended."""
+        for name in list(self.stepping):
+            step = self.steps[name]
+            records = [self.journal.get(name, item) for item in self.snapshot.items(step.scope)]
+            if all(r is None or r.settled for r in records):
+                self.stepping.discard(name)
+                self.context.metrics.run_step_ended(self.key.namespace or "", self.key.name, self.snapshot.plan, name)
 
     def _site(self, step: Step) -> str:
         return self.snapshot.source if step.side == "source" else self.snapshot.target

@@ -6,11 +6,12 @@ A refusal tells the tenant nothing about another's objects but that they exist.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from resurgo.api import LabelSelector, ProtectionGroup, SelectorOperator, SiteAccess
 from resurgo.domain.blockers import listed
-from resurgo.domain.membership import Selection
+from resurgo.domain.ports import Key
 from resurgo.engine.context import Context
 
 
@@ -57,17 +58,37 @@ def _access(context: Context, group: ProtectionGroup, labels: dict[str, str]) ->
         if not entries:
             return f"Site {name} gives no access to namespace {group.metadata.namespace}: see its spec.access"
         if name == group.spec.protected_site:
-            denied = [d for d in group.spec.members.datastores or () if not _any_glob(entries, d)]
-            if denied:
-                return f"Site {name} gives this namespace no access to datastore {listed(denied)}"
+            refused = [d for d in group.spec.members.datastores or () if not _any_glob(entries, d)]
+            if refused:
+                return f"Site {name} gives this namespace no access to datastore {listed(refused)}"
     return None
 
 
-def denied_folders(context: Context, group: ProtectionGroup, labels: dict[str, str], selection: Selection) -> list[str]:
-    """Names of the selected VMs that lie in folders which the protected Site does not grant."""
+class _Placed(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def folder(self) -> str: ...
+
+
+def denied(
+    context: Context,
+    group: ProtectionGroup,
+    labels: dict[str, str],
+    vms: Iterable[_Placed],
+    datastores: Iterable[str],
+) -> list[str]:
+    """Those VMs and datastores, in words, whose folder or name the protected Site does not grant."""
     site = context.sites.get(group.spec.protected_site)
     entries = [a for a in site.spec.access if selects(a.namespace_selector, labels)] if site else []
-    return [v.name for v in selection.vms if not folder_allowed(entries, v.folder)]
+    found = [f"the folder of VM {v.name}" for v in vms if not folder_allowed(entries, v.folder)]
+    return found + [f"datastore {name}" for name in datastores if not _any_glob(entries, name)]
+
+
+async def namespace_labels(context: Context, group: ProtectionGroup) -> dict[str, str]:
+    """The labels of the group's namespace, by which Sites give access."""
+    namespace = await context.kube.get(Key("namespaces", None, group.metadata.namespace or ""))
+    return namespace["metadata"].get("labels") or {}
 
 
 def _older(one: ProtectionGroup, other: ProtectionGroup) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from resurgo.api import ProtectionGroup
 from resurgo.domain.inventory import Hardware, Vm, VmId
-from resurgo.domain.membership import Selection, record, replicated
+from resurgo.domain.membership import Selection, record, replicated, uncovered
 from resurgo.domain.ports import VCenter
 from resurgo.domain.records import GroupRecord
 from resurgo.domain.replication import GroupStatus
@@ -18,9 +18,9 @@ Ends = tuple[GroupStatus | None, GroupStatus | None]  # at the protected site, a
 
 
 def unread(context: Context, group: ProtectionGroup) -> bool:
-    """Whether this process has not had an answer from any end of the pair yet, good or bad."""
+    """Whether this process still waits for the first answer of an end of the pair, good or bad."""
     pair = context.pairs.get(group.spec.replication.pair_ref.name)
-    return pair is not None and all(e.reason == "NotObserved" for e in pair.ends.values())
+    return pair is not None and any(e.reason == "NotObserved" for e in pair.ends.values())
 
 
 def group_ends(context: Context, group: ProtectionGroup) -> dict[str, Ends]:
@@ -64,8 +64,11 @@ async def read_record(
         devices = replicated(selection.datastores, statuses)
     else:  # the source array does not answer: its devices are where they were
         devices = {d.name: (d.consistency_group, d.device) for d in known.datastores} if known else {}
+    more = (
+        uncovered(selection.datastores, vcenter.inventory(), statuses) if statuses else known.uncovered if known else ()
+    )
     hardware = await _hardware(context, vcenter, selection.vms, fresh=fresh)
-    return record(selection, devices, hardware, known, site=vcenter.site, now=context.clock.now())
+    return record(selection, devices, hardware, known, uncovered=more, site=vcenter.site, now=context.clock.now())
 
 
 async def _hardware(context: Context, vcenter: VCenter, vms: tuple[Vm, ...], *, fresh: bool) -> dict[VmId, Hardware]:

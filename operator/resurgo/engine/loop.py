@@ -97,7 +97,7 @@ class Loop:
             rest = None
         except DrError as error:
             self._blame(work, error.reason, str(error), stalled=True)
-            rest = _BACKOFF_MOST
+            rest = min(_BACKOFF_MOST, work.after)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -107,7 +107,8 @@ class Loop:
             log.exception("reconcile.bug", extra={"object": str(key)})
             self._blame(work, "InternalError", "an error of the operator itself, see its log", stalled=True)
             rest = _BACKOFF_MOST
-        await self._write(key, work)
+        if not await self._write(key, work):
+            return None, True
         return rest, failed
 
     def _blame(self, work: Pass, reason: str, message: str, *, stalled: bool) -> None:
@@ -117,22 +118,23 @@ class Loop:
             "Reconciling", not stalled, reason if not stalled else "Settled", "" if stalled else message
         )
 
-    async def _write(self, key: Key, work: Pass) -> None:
-        """Write the status if it says anything new, then the events that tell of it."""
+    async def _write(self, key: Key, work: Pass) -> bool:
+        """Write the status if it says anything new, then the events that tell of it. False: it has to come again."""
         work.status["conditions"] = work.conditions.listed()
         old = work.obj.get("status") or {}
         if not _differs(old, work.status) and not self._stale(old):
-            return
+            return True
         try:
             # Conditional on what was read: a status that was decided on an old spec must not pass for the new one's.
             version = work.obj["metadata"]["resourceVersion"]
             await self._context.kube.patch_status(key, work.status, resource_version=version)
         except Missing:
-            return
+            return True
         except DrError as error:
             log.info("status.not_written", extra={"object": str(key), "error": str(error)})
-            return
+            return False
         await tell(self._context.kube, work.obj, work.conditions.changed())
+        return True
 
     def _stale(self, old: Obj) -> bool:
         if "observedTime" not in old:

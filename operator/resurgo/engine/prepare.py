@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from resurgo.api import RecoveryPlan, RecoveryRun
-from resurgo.domain.blockers import in_words
+from resurgo.api import ProtectionGroup, RecoveryPlan, RecoveryRun
+from resurgo.domain.blockers import in_words, listed
 from resurgo.domain.errors import Conflict, Missing, OutcomeUnknown
 from resurgo.domain.ports import Key, Obj
 from resurgo.domain.snapshot import Snapshot
 from resurgo.domain.states import TERMINAL, ActiveState, RunPhase, RunType
 from resurgo.domain.workflows import TABLES
 from resurgo.engine.context import Context
+from resurgo.engine.group_access import denied, namespace_labels, refusal
 from resurgo.engine.group_store import pack, unpack
 from resurgo.engine.recovery_plan import GENERATION, WISH, direction
 from resurgo.engine.survey import groups_of, plan_state, refresh, survey
@@ -40,6 +42,7 @@ class Wait(Exception):
 
     reason: str
     message: str
+    after: float = 5.0  # seconds until it is worth another look
 
 
 def _key(run: RecoveryRun) -> Key:
@@ -70,13 +73,32 @@ async def prepare(context: Context, obj: Obj) -> Snapshot:
     _may_run(run, plan, state)
     source, target = direction(plan, state)
     _as_expected(run, plan, source, target)
+    labels = await _may_have(context, groups)
     await _claim(context, run, plan, [Key("protectiongroups", run.metadata.namespace, n) for n in sorted(groups)])
     planned = run.spec.type is RunType.PLANNED_MIGRATION
     await refresh(context, groups, sites=(source, target) if planned else (target,))
     found = await survey(context, plan, groups, type_=run.spec.type, source=source, target=target, run=run.metadata.uid)
     if found.blocking:
         raise Refused(found.blocking[0].reason, in_words(found.blocking))
+    for name, group in groups.items():
+        vms = [v for v in found.snapshot.vms if v.group == name]
+        stores = [d.name for d in found.snapshot.datastores if d.group == name]
+        if refused := denied(context, group, labels, vms, stores):
+            raise Refused("AccessDenied", f"ProtectionGroup {name}: no access to {listed(refused)}")
     return await _freeze(context, obj, run, found.snapshot)
+
+
+async def _may_have(context: Context, groups: Mapping[str, ProtectionGroup]) -> dict[str, str]:
+    """The labels of the groups' namespace, once access and ownership were judged anew. Raises Refused.
+
+    Before anything is read for a group: it may be younger than its conditions.
+    """
+    labels: dict[str, str] = {}
+    for name, group in groups.items():
+        labels = await namespace_labels(context, group)
+        if (found := await refusal(context, group, labels)) is not None:
+            raise Refused(found[0], f"ProtectionGroup {name}: {found[1]}")
+    return labels
 
 
 async def _plan(context: Context, run: RecoveryRun) -> RecoveryPlan:
@@ -95,6 +117,8 @@ async def _plan(context: Context, run: RecoveryRun) -> RecoveryPlan:
 def _may_run(run: RecoveryRun, plan: RecoveryPlan, state: ActiveState | None) -> None:
     if run.spec.type not in TABLES:
         raise Refused("NotSupported", f"runs of type {run.spec.type} are not part of this version")
+    if run.spec.skip_steps:
+        raise Refused("NotSupported", "skipSteps is not part of this version")
     if run.spec.type is RunType.DISASTER_RECOVERY and not run.spec.acknowledge_data_loss:
         raise Refused("NotAcknowledged", "a DisasterRecovery may lose data: set acknowledgeDataLoss to true")
     wish = run.metadata.annotations.get(WISH)
@@ -160,7 +184,7 @@ async def _claim_one(context: Context, run: RecoveryRun, key: Key) -> None:
         except (Conflict, OutcomeUnknown):
             continue
         return
-    raise Wait("Contended", f"{key.name} changes too often to be claimed")
+    raise Wait("Contended", f"{key.name} changes too often to be claimed", after=0.2)
 
 
 async def _alive(context: Context, namespace: str | None, held: dict[str, Any]) -> bool:
@@ -217,6 +241,6 @@ async def _freeze(context: Context, obj: Obj, run: RecoveryRun, snapshot: Snapsh
     except (Conflict, OutcomeUnknown):
         stored = await load_snapshot(context, run)
         if stored is None:
-            raise Wait("NotStored", "the snapshot could not be stored yet") from None
+            raise Wait("NotStored", "the snapshot could not be stored yet", after=0.5) from None
         return stored
     return snapshot

@@ -16,7 +16,7 @@ from resurgo.domain.replication import GroupStatus, Role
 from resurgo.domain.states import TERMINAL, ActiveState, active_state, common_state, split_brain
 from resurgo.engine import group_store
 from resurgo.engine.context import Context, stamp
-from resurgo.engine.group_access import denied_folders, refusal
+from resurgo.engine.group_access import denied, namespace_labels, refusal
 from resurgo.engine.group_view import Ends, group_ends, keeps, read_record, recovery_point, unread
 from resurgo.engine.loop import Pass
 
@@ -32,7 +32,7 @@ class GroupReconciler:
         group = ProtectionGroup.model_validate(work.obj)
         ends = group_ends(self._context, group)
         state = common_state(active_state(*e) for e in ends.values()) if ends else None
-        labels = await self._labels(group)
+        labels = await namespace_labels(self._context, group)
         refused = await refusal(self._context, group, labels)
         known = await group_store.load(self._context, group.metadata.namespace or "", group.metadata.name)
         selection: Selection | None = None
@@ -51,10 +51,6 @@ class GroupReconciler:
         self._context.records.pop((key.namespace or "", key.name), None)
         self._context.metrics.drop_group(key.namespace or "", key.name)
         self._context.ring_kind("protectiongroups")  # a younger group may take over what this one held
-
-    async def _labels(self, group: ProtectionGroup) -> dict[str, str]:
-        namespace = await self._context.kube.get(Key("namespaces", None, group.metadata.namespace or ""))
-        return namespace["metadata"].get("labels") or {}
 
     async def _being_moved(self, group: ProtectionGroup) -> bool:
         """Whether a live run holds the group: what its VMs look like meanwhile is not what has to be remembered."""
@@ -105,6 +101,9 @@ class GroupReconciler:
             names = ", ".join(group.spec.replication.consistency_groups)
             text = f"datastore {listed(bare)} is in none of the consistency groups {names}: its VMs are not replicated"
             work.conditions.put("MembersProtected", False, "DatastoreNotReplicated", text)
+        elif known.uncovered:
+            text = f"the consistency groups hold more than the group's datastores: {listed(known.uncovered)}"
+            work.conditions.put("MembersProtected", False, "ConsistencyGroupNotOwned", text)
         elif known.strangers:
             text = f"VMs or templates that are no members use the group's datastores: {listed(known.strangers)}"
             work.conditions.put("MembersProtected", False, "DatastoreShared", text)
@@ -269,10 +268,8 @@ class GroupReconciler:
         elif selection is not None and (selection.missing or selection.ambiguous):
             text = listed([*(f"{m} does not exist" for m in selection.missing), *selection.ambiguous])
             conditions.put("Ready", False, "MembersNotFound", f"at site {group.spec.protected_site}: {text}")
-        elif selection is not None and (denied := denied_folders(self._context, group, labels, selection)):
-            text = (
-                f"Site {group.spec.protected_site} gives this namespace no access to the folders of VM {listed(denied)}"
-            )
+        elif selection is not None and (without := self._denied(group, labels, selection)):
+            text = f"Site {group.spec.protected_site} gives this namespace no access to {listed(without)}"
             conditions.put("Ready", False, "AccessDenied", text)
         elif conditions.status("MembersProtected") == "False":
             conditions.put("Ready", False, "MembersNotProtected", "see the condition MembersProtected")
@@ -280,6 +277,9 @@ class GroupReconciler:
             conditions.put("Ready", False, "SplitBrain", "see the condition SplitBrain")
         else:
             conditions.put("Ready", True, "Protected")
+
+    def _denied(self, group: ProtectionGroup, labels: dict[str, str], selection: Selection) -> list[str]:
+        return denied(self._context, group, labels, selection.vms, [d.name for d in selection.datastores])
 
     def _measure(self, group: ProtectionGroup, ends: dict[str, Ends], known: GroupRecord | None) -> None:
         point = recovery_point(ends)

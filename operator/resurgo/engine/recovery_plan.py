@@ -5,9 +5,19 @@ A plan never executes anything: it makes a RecoveryRun, once for each request (r
 
 from __future__ import annotations
 
-from resurgo.api import Condition, ConditionStatus, HandledRequest, RecoveryPlan, RecoveryRun
+from collections.abc import Mapping
+
+from resurgo.api import (
+    Condition,
+    ConditionStatus,
+    HandledRequest,
+    ProtectionGroup,
+    RecoveryMode,
+    RecoveryPlan,
+    RecoveryRun,
+)
 from resurgo.domain.blockers import in_words
-from resurgo.domain.errors import Conflict, Retryable
+from resurgo.domain.errors import Conflict, Missing, Retryable
 from resurgo.domain.ports import Key
 from resurgo.domain.requests import Answer, Request, judge, next_states, run_name
 from resurgo.domain.states import TERMINAL, ActiveState, RunPhase, RunType
@@ -18,6 +28,7 @@ from resurgo.engine.survey import Survey, groups_of, plan_state, survey
 PLAN_LABEL = "resurgo.dev/plan"
 WISH = "resurgo.dev/desired-state"  # what the plan asked for when it made the run
 GENERATION = "resurgo.dev/plan-generation"
+_POLICY_EVERY = 300.0  # seconds
 _REAL = frozenset({RunType.PLANNED_MIGRATION, RunType.DISASTER_RECOVERY, RunType.REPROTECT})
 
 
@@ -26,6 +37,8 @@ class PlanReconciler:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._policy_looked = float("-inf")
+        self._surveys: dict[str, Survey] = {}  # the last one of each plan, by uid
 
     async def reconcile(self, work: Pass) -> None:
         """Judge the request first: nothing else may delay a recovery."""
@@ -34,18 +47,22 @@ class PlanReconciler:
         state = plan_state(self._context, plan, groups)
         runs = await self._runs(plan)
         active = next((r for r in runs if r.status.phase not in TERMINAL), None)
-        request = Request(Answer.NOTHING, plan.status.last_request) if active else judge(plan, state)
+        request = Request(Answer.NOTHING, _noted(plan, active)) if active else judge(plan, state)
         noted = request.noted
         if request.answer is Answer.EXECUTE:
             active, noted = await self._execute(plan, state, request, runs)
         self._remember(work, plan, state, noted, active)
         source, target = direction(plan, state)
-        found = await survey(
-            self._context, plan, groups, type_=request.type or _next_type(plan), source=source, target=target
-        )
-        self._conditions(work, plan, state, found, active, runs, request)
+        found = self._surveys.get(plan.metadata.uid) if active is not None else None
+        if found is None:  # a run under way is judged by its own steps, not by what could be begun now
+            found = await survey(
+                self._context, plan, groups, type_=request.type or _next_type(plan), source=source, target=target
+            )
+            self._surveys[plan.metadata.uid] = found
+        self._conditions(work, plan, groups, state, found, active, runs, request)
         self._measure(work, plan, state, runs)
         await self._prune(plan, runs)
+        await self._look_at_policy()
         work.after = 30.0
 
     async def forget(self, key: Key) -> None:
@@ -56,6 +73,19 @@ class PlanReconciler:
         objs = await self._context.kube.list("recoveryruns", namespace=plan.metadata.namespace)
         runs = [RecoveryRun.model_validate(o) for o in objs if o["spec"]["planRef"]["name"] == plan.metadata.name]
         return sorted(runs, key=lambda r: (str(r.metadata.creation_timestamp), r.metadata.name), reverse=True)
+
+    async def _look_at_policy(self) -> None:
+        """Tell the metrics now and then whether the policy that guards approvals stands in the cluster."""
+        now = self._context.clock.monotonic()
+        if now - self._policy_looked < _POLICY_EVERY:
+            return
+        self._policy_looked = now
+        try:
+            await self._context.kube.get(Key("validatingadmissionpolicies", None, "resurgo-approvals"))
+        except Missing:
+            self._context.metrics.approval_policy(installed=False)
+        else:
+            self._context.metrics.approval_policy(installed=True)
 
     async def _prune(self, plan: RecoveryPlan, runs: list[RecoveryRun]) -> None:
         """Delete the oldest finished runs beyond the plan's limit."""
@@ -136,6 +166,7 @@ class PlanReconciler:
         self,
         work: Pass,
         plan: RecoveryPlan,
+        groups: Mapping[str, ProtectionGroup],
         state: ActiveState | None,
         found: Survey,
         active: RecoveryRun | None,
@@ -144,7 +175,7 @@ class PlanReconciler:
     ) -> None:
         conditions = work.conditions
         last = next((r for r in runs if r.status.phase in TERMINAL and r.spec.type in _REAL), None)
-        self._ready(work, plan, state, found)
+        self._ready(work, plan, groups, state, found)
         self._in_sync(work, plan, state, active, last, request)
         conditions.put(
             "Executing",
@@ -169,11 +200,18 @@ class PlanReconciler:
                 "completionTime": stamp(last.status.completion_time),
             }
 
-    def _ready(self, work: Pass, plan: RecoveryPlan, state: ActiveState | None, found: Survey) -> None:
+    def _ready(
+        self,
+        work: Pass,
+        plan: RecoveryPlan,
+        groups: Mapping[str, ProtectionGroup],
+        state: ActiveState | None,
+        found: Survey,
+    ) -> None:
         if state is ActiveState.RECOVERED:
-            text = f"the VMs run at {plan.spec.recovery_site}, nothing replicates back: set desiredState to reprotected"
+            text = f"the VMs run at {plan.spec.recovery_site}, nothing protects them until they are reprotected"
             work.conditions.put("Ready", False, "NotReprotected", text)
-        elif state is None and any(b.reason == "GroupNotObserved" for b in found.blocking):
+        elif any(b.reason == "GroupNotObserved" for b in found.blocking) and _unjudged(groups):
             work.conditions.put("Ready", None, "NotObserved", "the groups were not read yet")
         elif found.blocking:
             work.conditions.put("Ready", False, found.blocking[0].reason, in_words(found.blocking))
@@ -246,7 +284,6 @@ class PlanReconciler:
             ready=work.conditions.status("Ready") == "True",
             in_sync=work.conditions.status("InSync") == "True",
             state=state.value if state else None,
-            test_max_age=plan.spec.test.max_age_seconds,
         )
         seen: set[str] = set()
         for run in runs:
@@ -267,6 +304,31 @@ def direction(plan: RecoveryPlan, state: ActiveState | None) -> tuple[str, str]:
     """Source and target of a failover from *state*."""
     here, there = plan.spec.protected_site, plan.spec.recovery_site
     return (there, here) if state in {ActiveState.RECOVERED, ActiveState.REPROTECTED} else (here, there)
+
+
+def _unjudged(groups: Mapping[str, ProtectionGroup]) -> bool:
+    """Whether a group is so new that nobody has said anything about it yet."""
+    ready = [g.status.condition("Ready") for g in groups.values()]
+    return any(c is None or c.status is ConditionStatus.UNKNOWN for c in ready)
+
+
+def _noted(plan: RecoveryPlan, run: RecoveryRun) -> HandledRequest | None:
+    """What lastRequest says while *run* is active: of a run that answers the present wish also if that was not
+    written when it was made, or the same wish would make another run once this one has failed.
+    """
+    last, wish = plan.status.last_request, run.metadata.annotations.get(WISH)
+    if wish != plan.spec.desired_state.value or run.spec.request_id != plan.spec.execution.request_id:
+        return last
+    mode = plan.spec.recovery.mode
+    if plan.spec.desired_state is ActiveState.RECOVERED:  # as it was when the run was made
+        disaster = run.spec.type is RunType.DISASTER_RECOVERY
+        mode = RecoveryMode.DISASTER_RECOVERY if disaster else RecoveryMode.PLANNED_MIGRATION
+    return HandledRequest(
+        desired_state=plan.spec.desired_state,
+        mode=mode,
+        request_id=run.spec.request_id,
+        run=run.metadata.name,
+    )
 
 
 def _next_type(plan: RecoveryPlan) -> RunType:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from resurgo.api import RecoveryRun
 from resurgo.domain.errors import DrError, LeaseLost, Missing, Retryable
 from resurgo.domain.ports import Key, Obj
-from resurgo.domain.states import TERMINAL, RunPhase
+from resurgo.domain.states import RETRYABLE, TERMINAL
 from resurgo.engine.bell import Bell, Stop
 from resurgo.engine.conditions import Conditions, tell
 from resurgo.engine.context import Context, stamp
@@ -39,6 +39,10 @@ class RunDriver:
                 if not await self._once(key, obj, bell):
                     return
                 failures = 0
+            except Wait as wait:
+                await self._pending(key, wait)
+                await bell.rest(wait.after)
+                continue
             except Missing:
                 self._context.metrics.drop_run(key.namespace or "", key.name)
                 return
@@ -59,8 +63,7 @@ class RunDriver:
     async def _once(self, key: Key, obj: Obj, bell: Bell) -> bool:
         """One look at the run. False: there is nothing more to do for this process."""
         run = RecoveryRun.model_validate(obj)
-        retried = run.spec.retry > (run.status.handled_retry or 0)
-        if run.status.phase in TERMINAL and not (retried and run.status.phase is RunPhase.FAILED):
+        if run.status.phase in TERMINAL and not await self._goes_on(key, obj, run):
             await self._close(key, run)
             return False
         snapshot = await load_snapshot(self._context, run)
@@ -76,19 +79,27 @@ class RunDriver:
                 await self._refuse(key, refusal)
                 await self._close(key, run)
                 return False
-            except Wait as wait:
-                await self._pending(key, wait)
-                return True
-        elif retried and run.status.phase is RunPhase.FAILED:
-            try:
-                await claim_again(self._context, run, snapshot)
-            except (Refused, Wait) as refusal:
-                await self._deny_retry(key, run, refusal.reason, refusal.message)
-                return False
         if await Execution(self._context, key, obj, snapshot).run(bell):
             return True
         await self._close(key, run)
         return False
+
+    async def _goes_on(self, key: Key, obj: Obj, run: RecoveryRun) -> bool:
+        """Whether a run that has ended is to be tried again and may be: then it has its claims and finalizer again."""
+        if run.spec.retry <= (run.status.handled_retry or 0) or obj["metadata"].get("deletionTimestamp"):
+            return False
+        snapshot = await load_snapshot(self._context, run)
+        if run.status.phase not in RETRYABLE or snapshot is None:
+            text = f"nothing of a run that is {run.status.phase} is left to do; ask for a new one at its plan"
+            await self._deny_retry(key, run, "NothingToRetry", text)
+            return False
+        await self._hold(key, obj)
+        try:
+            await claim_again(self._context, run, snapshot)
+        except (Refused, Wait) as refusal:
+            await self._deny_retry(key, run, refusal.reason, refusal.message)
+            return False
+        return True
 
     async def _deny_retry(self, key: Key, run: RecoveryRun, reason: str, message: str) -> None:
         """A retry that can't start is used up: the run stays as it ended, and says why."""

@@ -82,9 +82,14 @@ class PairReconciler:
         task = self._reading.get((name, site))
         if task is None or task.done():
             task = asyncio.create_task(read_end(self._context, end))
-            task.add_done_callback(lambda _: self._context.ring_kind("protectiongroups"))
+            task.add_done_callback(lambda _: self._tell())
             self._reading[name, site] = task
         return task
+
+    def _tell(self) -> None:
+        """Something was read: groups judge it, and runs that wait for the world to be known look again."""
+        self._context.ring_kind("protectiongroups")
+        self._context.ring_kind("recoveryruns")
 
     def _describe(self, view: PairView, work: Pass) -> None:
         now = self._context.clock.now()

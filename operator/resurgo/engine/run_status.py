@@ -12,7 +12,7 @@ from resurgo.domain.journal import Journal, Record, when
 from resurgo.domain.snapshot import FrozenStage, Snapshot
 from resurgo.domain.states import RunType, StepState
 from resurgo.domain.steps import Step
-from resurgo.domain.verdict import failures
+from resurgo.domain.verdict import HALTED, failures
 from resurgo.domain.workflows import ROLLBACK, TABLES
 from resurgo.engine.context import stamp
 from resurgo.engine.places import Target
@@ -89,7 +89,7 @@ def _stage(stage: FrozenStage, graph: Graph, journal: Journal) -> dict[str, Any]
 
 def counts(snapshot: Snapshot, journal: Journal) -> dict[str, int]:
     outcome = [vm_ready(journal, v.key) for v in snapshot.vms]
-    failed = {f.virtual_machine for f in failures(snapshot, journal) if f.virtual_machine}
+    failed = {f.virtual_machine for f in failures(snapshot, journal) if f.virtual_machine and f.reason != HALTED}
     ready = sum(o is True for o in outcome)
     return {
         "total": len(snapshot.vms),
@@ -131,7 +131,8 @@ def _loss(snapshot: Snapshot, journal: Journal, point: datetime, begin: datetime
     syncs = [journal.get(sync, g.key) for g in snapshot.groups]
     if all(r is not None and r.good for r in (*offs, *syncs)):
         return 0
-    return max(0, round(begin.timestamp() - point.timestamp()))
+    begun = [r.started for g in snapshot.groups if (r := journal.get("Failover", g.key)) is not None]
+    return max(0, round(min(begun, default=begin.timestamp()) - point.timestamp()))
 
 
 def _targets(snapshot: Snapshot, journal: Journal) -> Iterable[Target]:

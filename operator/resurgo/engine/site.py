@@ -28,9 +28,10 @@ class SiteReconciler:
         site = Site.model_validate(work.obj)
         name = site.metadata.name
         before = self._usable(name)
+        work.after = _LOOK_AGAIN  # also after a refusal: Secrets are not watched, and a certificate is mended elsewhere
         try:
             view = await self._connected(site)
-            facts = await self._facts(view)
+            facts = await self._facts(view, site.status.instance_uuid)
         except DrError as error:
             self._failed(name, work, error)
             self._context.metrics.site(name, reachable=not isinstance(error, Retryable))
@@ -42,7 +43,6 @@ class SiteReconciler:
                 self._context.ring_kind("recoveryplans")
         self._describe(site, facts, work)
         self._context.metrics.site(name, reachable=True)
-        work.after = _LOOK_AGAIN
 
     def _usable(self, name: str) -> bool:
         view = self._context.sites.get(name)
@@ -88,9 +88,15 @@ class SiteReconciler:
         self._ringing = None
         self._context.ring_kind("protectiongroups")
 
-    async def _facts(self, view: SiteView) -> SiteFacts:
+    async def _facts(self, view: SiteView, known: str | None) -> SiteFacts:
         assert view.vcenter is not None  # noqa: S101 (made by _connected)
         facts = await view.vcenter.facts()
+        if known and known != facts.instance_uuid:
+            raise NotAllowed(
+                f"another vCenter answers at this address: {facts.instance_uuid}, it was {known}",
+                reason="IdentityChanged",
+                hint="if it was replaced on purpose, delete the Site and make it anew",
+            )
         if view.vcenter.reachable:
             view.problem, view.reason = "", ""
         return facts
@@ -102,7 +108,7 @@ class SiteReconciler:
         conditions = work.conditions
         answered = isinstance(error, NotAllowed)
         conditions.put("Reachable", answered and error.reason != "TrustFailed", error.reason, str(error))
-        if answered and error.reason != "TrustFailed":
+        if answered and error.reason not in {"TrustFailed", "IdentityChanged"}:
             conditions.put("CredentialsValid", False, error.reason, str(error))
         else:
             conditions.keep("CredentialsValid")

@@ -48,7 +48,8 @@ class StorageCalls:
     async def _synced_since(self, group: FrozenGroup, record: Record) -> bool:
         endpoint, ref = self._at.end(self._at.snapshot.target, group)
         point = (await endpoint.status(ref)).recovery_point
-        return point is not None and point >= when(int(record.started))  # arrays tell whole seconds
+        # Never rounded down: a copy of the same second may lack what was written last. The price is one more sync.
+        return point is not None and point >= when(record.started)
 
     async def prepare(self, job: Job) -> Outcome:
         group = self._at.groups[job.item]

@@ -14,7 +14,7 @@ from resurgo.domain.inventory import Inventory
 from resurgo.domain.mapping import Lookup, lookup
 from resurgo.domain.membership import select
 from resurgo.domain.ports import Key
-from resurgo.domain.readiness import Ends, Seen, check
+from resurgo.domain.readiness import Ends, Seen, check, not_available
 from resurgo.domain.records import GroupRecord
 from resurgo.domain.snapshot import SiteLimits as FrozenLimits
 from resurgo.domain.snapshot import Snapshot
@@ -81,6 +81,7 @@ async def survey(
         sites = {group.spec.protected_site, group.spec.recovery_site}
         if sites != {plan.spec.protected_site, plan.spec.recovery_site}:
             findings.append(Blocker("SitesDiffer", f"ProtectionGroup {name} is about other sites than the plan"))
+    findings += not_available(plan.spec)
     table = await _lookup(context, plan, source, findings)
     inventory = _inventory(context, target)
     records: dict[str, GroupRecord] = {}

@@ -107,4 +107,7 @@ def install(sra_dir: Path) -> None:
     for file in Path(__file__).parent.iterdir():
         if file.suffix == ".py" or file.name == "command":
             shutil.copyfile(file, where / file.name)
+            if file.name == "command":  # the interpreter that runs us: no search for one at each command
+                body = file.read_text(encoding="utf-8").partition("\n")[2]
+                (where / file.name).write_text(f"#!{sys.executable} -SE\n{body}", encoding="utf-8")
             (where / file.name).chmod(0o755 if file.name == "command" else 0o644)

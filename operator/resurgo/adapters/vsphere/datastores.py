@@ -125,13 +125,14 @@ class Datastores:
 
     async def _host(self, host: HostId) -> _HostSeen:
         """The mounts of one host, read now and put into the inventory."""
+        model = self._watch.model
+        told = model.told() if model is not None else {}
         seen, datastores = await self._calls.read("ReadHost", lambda api: _read(api, host))
         if seen is None:
             raise Missing(f"host {host} is not in the inventory of {self._calls.site} any more")
-        model = self._watch.model
         if model is not None:
             for moref, properties in datastores.items():
-                model.change("Datastore", moref, properties)
+                model.take("Datastore", moref, properties, told=told)
         return seen
 
 

@@ -55,26 +55,47 @@ class Model:
         self._kinds: dict[str, str] = {}
         self._raw: dict[str, Raw] = {}
         self._vms: dict[VmId, Vm] = {}
+        self._told: dict[str, int] = {}  # how often each object's changes came from the watch
         self._paths: dict[str, str] = {}
         self._stale: set[str] = set()
         self._built: Inventory | None = None
         self._observed = datetime.now(UTC)
 
     def change(self, kind: str, moref: str, changes: Mapping[str, Any], unset: tuple[str, ...] = ()) -> None:
-        """Take over properties of an object, new or known."""
+        """Take over properties of an object, new or known, as the watch tells them."""
         with self._lock:
-            self._kinds[moref] = kind
-            raw = self._raw.setdefault(moref, {})
-            before = {path: raw.get(path) for path in _PLACES}
-            raw.update(changes)
-            for path in unset:
-                raw.pop(path, None)
-            moved = before != {path: raw.get(path) for path in _PLACES}
-            self._touch(kind, moref, moved=moved)
+            self._told[moref] = self._told.get(moref, 0) + 1
+            self._change(kind, moref, changes, unset)
+
+    def told(self) -> Mapping[str, int]:
+        """To be asked before something is read beside the watch, for `take`."""
+        with self._lock:
+            return self._told.copy()
+
+    def take(
+        self, kind: str, moref: str, changes: Mapping[str, Any], unset: tuple[str, ...] = (), *, told: Mapping[str, int]
+    ) -> bool:
+        """Take over what was read beside the watch, unless that has told of the object since: it may be newer."""
+        with self._lock:
+            if self._told.get(moref, 0) != told.get(moref, 0):
+                return False
+            self._change(kind, moref, changes, unset)
+            return True
+
+    def _change(self, kind: str, moref: str, changes: Mapping[str, Any], unset: tuple[str, ...]) -> None:
+        self._kinds[moref] = kind
+        raw = self._raw.setdefault(moref, {})
+        before = {path: raw.get(path) for path in _PLACES}
+        raw.update(changes)
+        for path in unset:
+            raw.pop(path, None)
+        moved = before != {path: raw.get(path) for path in _PLACES}
+        self._touch(kind, moref, moved=moved)
 
     def leave(self, moref: str) -> None:
         """The object is gone."""
         with self._lock:
+            self._told[moref] = self._told.get(moref, 0) + 1  # or a reading of before brings it back
             kind = self._kinds.pop(moref, "")
             self._raw.pop(moref, None)
             self._vms.pop(VmId(moref), None)

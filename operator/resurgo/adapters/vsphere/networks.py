@@ -46,22 +46,23 @@ class Networks:
         self._timeout = limits.request_timeout
 
     async def ensure_configured(self, vm: VmId, nics: Sequence[NicChange], mark: Mark) -> Done:
-        seen = await self._vms.get(vm)
-        about = f"VM {seen.vm.name}"
+        about = f"VM {self._vms.name(vm)}"
         what = self._calls.what("Configure", about)
         wanted = {nic.key: await self._network(nic.network, what) for nic in nics}
         marks = {f"{MARK_PREFIX}run": mark.run, f"{MARK_PREFIX}vm": mark.vm}
-        powered_on = seen.vm.power is Power.ON
+        config, seen = _Config({}, {}), None  # as last looked at
 
         async def observe() -> Seen:
-            running = (await self._vms.get(vm)).running
+            nonlocal config, seen
             config = await self._read(vm, about)
             _check_keys(config, wanted, what)
-            return Seen(not _differing(config, wanted) and _holds(config.marks, marks), running)
+            if not _differing(config, wanted) and _holds(config.marks, marks):
+                return Seen(reached=True)
+            seen = await self._vms.get(vm)
+            return Seen(reached=False, running=seen.running)
 
         async def act() -> None:
-            config = await self._read(vm, about)
-            _check_keys(config, wanted, what)
+            powered_on = seen is not None and seen.vm.power is Power.ON
             backings = await self._backings(config, wanted, about)
             change = _spec(config, backings, marks, powered_on=powered_on)
             await self._effects.task(

@@ -23,7 +23,7 @@ RUNNING: Final = frozenset({"queued", "running"})
 _MAX_WAIT: Final = 20
 _READ_TIMEOUT: Final = 40.0
 _BACK_OFF: Final = 2.0
-_SWEEP: Final = 64  # filters of ended tasks are removed in passing, many at once
+_SWEEP: Final = 8  # filters of ended tasks are removed in passing, few at once: other tasks end meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,14 +198,14 @@ class Tasks:
 
     def _rest(self) -> None:
         """Sweep, and while there is nothing to wait for, wait for that."""
-        with self._lock:
-            idle = not self._watched
-            dead = self._dead if idle or len(self._dead) >= _SWEEP else []
-            if dead:
-                self._dead = []
-        for old in dead:
-            with contextlib.suppress(vmodl.MethodFault):
-                type(old)(moid(old), self._stub).Destroy()
+        while True:
+            with self._lock:
+                dead, self._dead = self._dead[:_SWEEP], self._dead[_SWEEP:]
+            for old in dead:
+                with contextlib.suppress(vmodl.MethodFault):
+                    type(old)(moid(old), self._stub).Destroy()
+            if self._watched or not self._dead:
+                break
         with self._lock:
             if not self._watched and not self._closed:
                 self._some.clear()

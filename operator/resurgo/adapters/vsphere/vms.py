@@ -25,6 +25,7 @@ from resurgo.domain.ports import Done
 log = logging.getLogger(__name__)
 
 _TASK_PATHS: Final = ("info.state", "info.descriptionId")
+_READ_AGAIN: Final = 3  # readings in which the watch is always faster: then it is as good as a reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +49,21 @@ class Vms:
 
     async def find(self, vm: VmId) -> VmSeen | None:
         """One VM, read now and put into the inventory; None if it is gone."""
-        model = await self._watch.ready(self._timeout)
-        found = await self._calls.read("ReadVm", lambda api: _read(api, vm))
-        if found is None:
-            model.leave(vm)
-            return None
-        properties, running = found
-        model.change("VirtualMachine", vm, properties, tuple(p for p in VM_PATHS if p not in properties))
+        running: tuple[str, ...] = ()
+        for _ in range(_READ_AGAIN):
+            model = await self._watch.ready(self._timeout)
+            told = model.told()
+            found = await self._calls.read("ReadVm", lambda api: _read(api, vm))
+            if found is None:
+                model.leave(vm)
+                return None
+            properties, running = found
+            unset = tuple(p for p in VM_PATHS if p not in properties)
+            if model.take("VirtualMachine", vm, properties, unset, told=told):
+                break
         if self._parent_unknown(model, properties):
             model = await self._watch.refresh(self._timeout)
-            model.change("VirtualMachine", vm, properties)
+            model.take("VirtualMachine", vm, properties, told={})  # only where the watch has not told of it yet
         shown = model.vm(vm)
         return None if shown is None else VmSeen(shown, running)
 
@@ -169,21 +175,14 @@ class Vms:
     async def ensure_registered(
         self, vmx: DatastorePath, *, name: str, folder: str, pool: str, host: HostId | None
     ) -> tuple[Done, VmId]:
-        model = await self._watch.ready(self._timeout)
-        if model.folder(folder) is None or model.pool(pool) is None:
-            model = await self._watch.refresh(self._timeout)
         about = f"VM {name}"
         what = self._calls.what("Register", about)
-        folder_id = model.folder(folder)
-        pool_ref = model.pool(pool)
-        if folder_id is None:
-            raise Missing(f"{what}: there is no VM folder {folder}")
-        if pool_ref is None:
-            raise Missing(f"{what}: there is no resource pool {pool}")
-        datacenter = model.datacenter_of(folder_id)
+        folder_id, pool_ref, datacenter = await self._place(folder, pool, what)
         found: list[VmId] = []
 
         async def observe() -> Seen:
+            if found:  # a task has told
+                return Seen(await self.find(found[0]) is not None)
             look = "" if folder_id in self._quiet else folder_id
             moref, tasks = await self._calls.read(
                 "FindVm", lambda api: _find_registered(api, datacenter, look, vmx), about=about
@@ -197,16 +196,31 @@ class Vms:
 
         async def act() -> None:
             try:
-                await self._register(vmx, name, folder_id, pool_ref, host, about)
+                made = await self._register(vmx, name, folder_id, pool_ref, host, about)
             except BaseException:
                 self._quiet.discard(folder_id)  # it may run on
                 raise
+            found[:] = [VmId(made)] if made else []
 
         done = await self._effects.ensure(what, observe, act)
         if not found:
             raise Busy(f"{what}: vCenter reported success, but the VM is not found by {vmx}")
-        await self.find(found[0])
+        if done is Done.ALREADY:
+            await self.find(found[0])
         return done, found[0]
+
+    async def _place(self, folder: str, pool: str, what: str) -> tuple[str, tuple[str, str], str | None]:
+        """The ids of a folder, a resource pool (with its kind) and the datacenter; Missing if they are not there."""
+        model = await self._watch.ready(self._timeout)
+        if model.folder(folder) is None or model.pool(pool) is None:
+            model = await self._watch.refresh(self._timeout)
+        folder_id = model.folder(folder)
+        pool_ref = model.pool(pool)
+        if folder_id is None:
+            raise Missing(f"{what}: there is no VM folder {folder}")
+        if pool_ref is None:
+            raise Missing(f"{what}: there is no resource pool {pool}")
+        return folder_id, pool_ref, model.datacenter_of(folder_id)
 
     async def _register(
         self,
@@ -216,8 +230,8 @@ class Vms:
         pool: tuple[str, str],
         host: HostId | None,
         about: str,
-    ) -> None:
-        await self._effects.task(
+    ) -> str:
+        return await self._effects.task(
             "RegisterVM",
             lambda api: api.object("Folder", folder).RegisterVM_Task(
                 path=str(vmx),
