@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from tests.lab.design import LabDesign
 from tests.lab.kube import Kube
 from tests.lab.lab import Lab

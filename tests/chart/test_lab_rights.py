@@ -1,4 +1,4 @@
-"""The operator of the lab runs with the chart's rights: tests/golden/chart-rbac.yaml is what Helm makes of the chart."""
+"""The lab's operator has the chart's rights: tests/golden/chart-rbac.yaml is what Helm makes of the chart."""
 
 from __future__ import annotations
 

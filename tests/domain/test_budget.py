@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from tests.domain.snapshots import snapshot, vm
-
 from resurgo.domain.budget import free
 from resurgo.domain.decide import all_steps
 from resurgo.domain.journal import Journal, OpKey, Record
 from resurgo.domain.snapshot import SiteLimits, Snapshot
 from resurgo.domain.states import StepState
 from resurgo.domain.steps import Side
+from tests.domain.snapshots import snapshot, vm
 
 RUNNING = Record(StepState.RUNNING, 1.0)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.domain.things import DR_POOL, given, group, inventory, mapping, member, plan, record, status
 
 from resurgo.domain.freeze import Given, freeze
 from resurgo.domain.inventory import DatastorePath
@@ -13,6 +12,7 @@ from resurgo.domain.mapping import lookup
 from resurgo.domain.records import MemberNic
 from resurgo.domain.replication import Role
 from resurgo.domain.snapshot import FrozenNic, FrozenStage, FrozenVm, Readiness, Snapshot
+from tests.domain.things import DR_POOL, given, group, inventory, mapping, member, plan, record, status
 
 APP, DB = member(1), member(2)
 
@@ -174,9 +174,7 @@ def test_an_adapter_without_a_static_address_is_left_to_the_guest() -> None:
 
 
 def test_a_group_that_does_not_exist() -> None:
-    assert ("GroupNotFound", "ProtectionGroup g does not exist in this namespace") == only(
-        given(records={}, groups={})
-    )
+    assert ("GroupNotFound", "ProtectionGroup g does not exist in this namespace") == only(given(records={}, groups={}))
 
 
 def test_a_consistency_group_that_no_array_shows() -> None:

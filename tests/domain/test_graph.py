@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.domain.snapshots import snapshot, vm
 
 from resurgo.domain.graph import StageState, build, stage_state, vm_cycle
 from resurgo.domain.snapshot import FrozenStage
+from tests.domain.snapshots import snapshot, vm
 
 
 def test_dependencies_reach_through_other_stages_both_ways() -> None:
@@ -73,8 +73,13 @@ def test_vms_that_can_never_start_are_named(vms: tuple, circle: tuple[str, ...])
         (1, True, 3, 0, 3, StageState.HALTED),
     ],
 )
-def test_a_stage_passes_by_its_quorum(  # noqa: PLR0917
-    quorum: int, halt: bool, total: int, ready: int, settled: int, state: StageState  # noqa: FBT001
+def test_a_stage_passes_by_its_quorum(
+    quorum: int,
+    halt: bool,
+    total: int,
+    ready: int,
+    settled: int,
+    state: StageState,
 ) -> None:
     stage = FrozenStage("s", quorum=quorum, halt=halt)
     assert state is stage_state(stage, total=total, ready=ready, settled=settled)

@@ -7,11 +7,11 @@ import ipaddress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.domain.things import mapping, member
 
 from resurgo.api import IpRule
 from resurgo.domain.mapping import Address, lookup, translate, unmapped
 from resurgo.domain.records import MemberNic
+from tests.domain.things import mapping, member
 
 FULL = mapping(
     networks=[{"from": "LAN", "to": "DR LAN"}, {"from": "Backup", "to": "DR Backup"}],

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.domain.things import NOW, datastore, export, hardware, inventory, machine, member, record, status
 
 from resurgo.api import Members
 from resurgo.domain import membership
 from resurgo.domain.inventory import DatastorePath, Disk, Power, VmId
-from resurgo.domain.membership import replicated, select
-from resurgo.domain.replication import DeviceIdentity, Role
+from resurgo.domain.membership import replicated, select, uncovered
+from resurgo.domain.replication import DeviceIdentity, GroupStatus, Role
+from tests.domain.things import NOW, datastore, export, hardware, inventory, machine, member, record, status
 
 APP, DB, OTHER = machine(1), machine(2), machine(3, vmx=DatastorePath("local", "x.vmx"), datastores=("local",))
 SITE = inventory("a", DB, APP, OTHER, datastores=(datastore(), datastore("local", export=None)))
@@ -74,6 +74,32 @@ def test_a_datastore_is_replicated_by_the_device_behind_its_export() -> None:
 def test_a_device_that_is_not_that_export_replicates_nothing(identity: DeviceIdentity | None) -> None:
     source = status(Role.SOURCE)
     assert {} == replicated((datastore(),), [replace(source, devices=(replace(source.devices[0], identity=identity),))])
+
+
+def behind(*names: str, group: str = "cg") -> GroupStatus:
+    """A consistency group that holds the devices of these datastores."""
+    source = status(Role.SOURCE, group)
+    device = source.devices[0]
+    identities = [DeviceIdentity("nfs", export(n).path, "nfs-a") for n in names]
+    return replace(source, devices=tuple(replace(device, identity=i) for i in identities))
+
+
+@pytest.mark.parametrize(
+    ("groups", "found"),
+    [
+        ((behind("ds"),), ()),
+        ((behind("ds", "ds2"),), ("datastore ds2 of consistency group cg",)),
+        ((behind("ds"), behind("ds2", group="cg2")),
+         ("all of consistency group cg2", "datastore ds2 of consistency group cg2")),
+        ((behind("ds"), behind("unseen", group="cg2")), ("all of consistency group cg2",)),
+        ((), ()),
+    ],
+)  # fmt: skip
+def test_what_the_consistency_groups_hold_beside_the_groups_datastores_is_named(
+    groups: tuple[GroupStatus, ...], found: tuple[str, ...]
+) -> None:
+    site = inventory("a", datastores=(datastore(), datastore("ds2"), datastore("local", export=None)))
+    assert found == uncovered((datastore(),), site, groups)
 
 
 DEVICES = {"ds": ("cg", "pair-ds")}

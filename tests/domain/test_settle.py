@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from tests.domain.snapshots import snapshot, vm
-from tests.domain.things import NOW
 
 from resurgo.domain.journal import Record
 from resurgo.domain.settle import Outcome, Verdict, retries_of, settle
 from resurgo.domain.snapshot import FrozenStage
 from resurgo.domain.states import StepState
 from resurgo.domain.steps import Call, OnError, Scope, Side, Step
+from tests.domain.snapshots import snapshot, vm
+from tests.domain.things import NOW
 
 STARTED = NOW.timestamp()
 STEP = Step("Mount", Scope.DATASTORE, Side.TARGET, Call.MOUNT, OnError.STOP, 600, "", tries=3)
@@ -39,7 +39,9 @@ def after(seconds: float, record: Record, outcome: Outcome, *, retries: int = 0)
 )
 def test_a_reached_end_ends_the_record_and_clears_its_trouble(verdict: Verdict, attempt: int, state: StepState) -> None:
     troubled = running(attempt, retry_at=1.0, reason="Busy", message="in use")
-    assert Record(state, STARTED, STARTED + 5, attempt, note="here") == after(5, troubled, Outcome(verdict, note="here"))
+    assert Record(state, STARTED, STARTED + 5, attempt, note="here") == after(
+        5, troubled, Outcome(verdict, note="here")
+    )
 
 
 def test_a_note_outlives_an_outcome_without_one() -> None:
