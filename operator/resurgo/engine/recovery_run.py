@@ -91,7 +91,7 @@ class RunDriver:
         snapshot = await load_snapshot(self._context, run)
         if run.status.phase not in RETRYABLE or snapshot is None:
             text = f"nothing of a run that is {run.status.phase} is left to do; ask for a new one at its plan"
-            await self._deny_retry(key, run, "NothingToRetry", text)
+            await self._deny_retry(key, run, reason="NothingToRetry", message=text)
             return False
         await self._hold(key, obj)
         try:
