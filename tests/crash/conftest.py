@@ -13,7 +13,7 @@ from tests.crash.design import many
 from tests.crash.eyes import Eyes
 from tests.crash.replicas import Replicas
 from tests.e2e import acting
-from tests.lab.lab import Lab
+from tests.lab.lab import Lab, condition_of
 from tests.lab.toolchain import Toolchain
 from tests.lab.waiting import DeadlineError, wait_until
 
@@ -82,6 +82,17 @@ class Crash:
             "missing": effects.missing(wanted.effects, found),
         }
         return ended
+
+    def assert_recovered(self, plan: str, run: str) -> None:
+        """A disaster recovery has succeeded, if need be with less done at the source; nothing was done twice."""
+        self.over_within(run, 120)
+        ended = runs.end(self.lab, run, seconds=10)
+        fenced = condition_of(ended, "SourceFenced")
+        wanted = "Succeeded" if fenced == "True" else "SucceededWithWarnings"
+        assert wanted == ended["status"]["phase"], runs.phase(ended)
+        undisturbed = self.undisturbed(runs.DISASTER)
+        assert undisturbed.place["vms"] == runs.there(self.lab, plan)
+        assert {} == effects.repeats(undisturbed.effects, effects.effects(self.lab, plan))
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from typing import Any
 from tests.lab.lab import Lab
 
 Counts = dict[str, int]
-_SESSIONS = ("Login", "Logout", "Create", "Destroy", "Cancel")  # of a connection, not of the site
 
 
 def effects(lab: Lab, plan: str, *, site: str = "") -> Counts:
@@ -37,7 +36,7 @@ def _site_counts(lab: Lab, plan: str, site: str, which: str) -> Counts:
         if site not in {"", name}:
             continue
         for what, number in sim.admin.counters()[which].items():
-            if plan in what and not what.startswith(_SESSIONS):
+            if plan in what:
                 found[f"{name} {what.replace(plan, '*')}"] = number
     return found
 

@@ -14,10 +14,10 @@ from tests.lab.lab import Lab
 from tests.lab.operator_process import OperatorProcess
 from tests.lab.waiting import wait_until
 
-LEASE_SECONDS = 8.0
+LEASE_SECONDS = 5.0
 _FAST = {
     "RESURGO_LEASE_DURATION": f"{LEASE_SECONDS:g}",
-    "RESURGO_LEASE_RENEW": "2.5",
+    "RESURGO_LEASE_RENEW": "1.5",
     "RESURGO_SITE_PROBE_INTERVAL": "2",
 }
 

@@ -18,7 +18,7 @@ from resurgo.domain.settle import Outcome, Verdict, retries_of, settle
 from resurgo.domain.snapshot import Snapshot
 from resurgo.domain.states import TERMINAL, Control, RunPhase
 from resurgo.domain.steps import Call, Scope, Side, Step
-from resurgo.domain.verdict import ending, failures
+from resurgo.domain.verdict import ending, failures, source_released
 from tests.domain.snapshots import snapshots
 
 _EFFECTS = {
@@ -127,6 +127,8 @@ class Simulated:
 
     def turn(self) -> bool:
         """One pass. False when decide says that the run has ended."""
+        if self.lossy and self.data.draw(st.integers(0, 31), label="the source dies") == 0:
+            self.source_up, self.lost_groups = False, frozenset(self.snapshot.items(Scope.GROUP))
         world = World(frozenset(self.running), self.source_up, self.lost_groups)
         before = past_no_return(self.snapshot, self.journal)
         decision = decide(self.snapshot, self.graph, self.journal, world, self.control, self.now)
@@ -182,6 +184,8 @@ def test_every_run_ends_and_does_nothing_twice(snapshot: Snapshot, data: st.Data
         # The way back may do once more what the way there undid: the VM is registered and powered on again.
         assert count == 1, f"{end} took effect {count} times"
     assert turned or world.failed_over() or failures(snapshot, world.journal)
+    if world.failed_over() and snapshot.fencing == "Required":
+        assert source_released(snapshot, world.journal), "went on without proof"
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
@@ -216,3 +220,24 @@ def test_a_cancel_before_the_point_of_no_return_brings_everything_back(snapshot:
             assert ("unregister", frozen.key, Side.SOURCE) not in world.reached
             if frozen.was_on:
                 assert ("shut down", frozen.key, Side.SOURCE) not in world.reached
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(snapshot=snapshots(), data=st.data())
+def test_a_paused_run_sends_nothing_and_goes_on_afterwards(snapshot: Snapshot, data: st.DataObject) -> None:
+    world = Simulated(snapshot, data, lossy=False)
+    for _ in range(data.draw(st.integers(0, 40), label="turns before the pause")):
+        if not world.turn():
+            return
+        if world.running:
+            world.answer()
+    world.control = Control.PAUSE
+    sent = len(world.running)
+    for _ in range(20):
+        world.turn()
+        assert len(world.running) <= sent
+        if world.running:
+            world.answer()
+        sent = len(world.running)
+    world.control = Control.RUN
+    assert world.run() in {RunPhase.SUCCEEDED, RunPhase.SUCCEEDED_WITH_WARNINGS}

@@ -19,7 +19,7 @@ RECORDS = st.builds(
     st.sampled_from([s for s in StepState if s is not StepState.PENDING]),
     TIMES,
     TIMES,
-    st.integers(1, 1000),
+    st.integers(0, 1000),
     TIMES,
     TEXTS,
     TEXTS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from resurgo.domain.errors import (
 )
 from resurgo.domain.ports import Key
 from resurgo.engine.bell import Stop
+from resurgo.engine.context import stamp
 from resurgo.engine.loop import Loop, Pass
 from tests.engine.world import PAIR, World, condition, message
 from tests.fakes.bell import FakeBell
@@ -97,9 +99,8 @@ async def test_a_time_of_reading_alone_is_written_once_a_minute() -> None:
     stage = Stage()
 
     def read(work: Pass) -> None:
-        now = stage.world.clock.now()
-        work.status["observedTime"] = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-        stage.world.clock.ahead += stage.world.clock.ahead.resolution * 25_000_000
+        stage.world.clock.ahead += timedelta(seconds=25)
+        work.status["observedTime"] = stamp(stage.world.clock.now())
 
     await stage.play(Scripted(read))
     before = stage.world.kube.writes

@@ -307,6 +307,14 @@ class Operator:
         )
         return Key("recoveryruns", NS, obj["status"]["lastRequest"]["run"])
 
+    async def first_run(self) -> Key:
+        """The first run that exists, whether the plan knows of it or not."""
+        end = time.monotonic() + 20.0
+        while not (runs := await self.world.runs()):
+            assert time.monotonic() < end, "no run was made"
+            await asyncio.sleep(0.01)
+        return Key("recoveryruns", NS, runs[0]["metadata"]["name"])
+
     async def over(self, run: Key) -> Obj:
         """The run, once it has ended and let go."""
         return await self.until(

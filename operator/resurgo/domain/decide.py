@@ -161,8 +161,10 @@ class _Pass:
 
     def _applies(self, step: Step, item: str) -> bool:
         """Rollback steps only touch what was begun, and never power on what was off."""
-        if step.undoes and not any(self.journal.get(name, item) for name in step.undoes):
-            return False
+        if step.undoes:
+            records = [self.journal.get(name, item) for name in step.undoes]
+            if not any(r is not None and r.tried for r in records):
+                return False
         return not (step.name == "PowerBackOn" and not self.vms[item].was_on)
 
     def _complete(self, name: str) -> bool:
@@ -191,9 +193,8 @@ class _Pass:
             else:
                 self._wake(record.started + step.deadline + _GRACE)
         elif skipped:
-            self._write(
-                key, replace(record, state=StepState.SKIPPED, ended=stamp, reason=skipped[0], message=skipped[1])
-            )
+            state = self._given_up(step)
+            self._write(key, replace(record, state=state, ended=stamp, reason=skipped[0], message=skipped[1]))
         elif not self.issuing:
             return
         elif stamp < record.retry_at:
@@ -207,8 +208,10 @@ class _Pass:
         key = OpKey(step.name, item)
         skip = self._skip(step, item)
         if skip is not None:
-            stamp = self.now.timestamp()
-            self._write(key, Record(StepState.SKIPPED, stamp, stamp, reason=skip[0], message=skip[1]))
+            stamp, state = self.now.timestamp(), StepState.SKIPPED
+            if skip == self._unreachable(step, item):
+                state = self._given_up(step)
+            self._write(key, Record(state, stamp, stamp, attempt=0, reason=skip[0], message=skip[1]))
             return True
         if step.after:
             before = self.journal.get(step.after, item)
@@ -269,7 +272,14 @@ class _Pass:
             lost, what = not self.world.source_reachable, "vCenter"
         if not lost:
             return None
-        return "SourceUnreachable", f"the {what} of site {self.snapshot.source} does not answer"
+        text = f"the {what} of site {self.snapshot.source} does not answer"
+        if self._given_up(step) is StepState.FAILED:
+            text += ": make sure that nothing runs there, then set recovery.fencing to BestEffort and ask again"
+        return "SourceUnreachable", text
+
+    def _given_up(self, step: Step) -> StepState:
+        """What a step at an unreachable source becomes: where nothing is tolerated it has failed."""
+        return StepState.SKIPPED if error_rule(step, self.snapshot) is OnError.TOLERATE else StepState.FAILED
 
     def _turn(self, step: Step, vm: FrozenVm) -> bool:
         """Whether the order of stages and VMs allows *vm* now."""

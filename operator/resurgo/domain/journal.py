@@ -31,6 +31,7 @@ _CODES = {
     StepState.CANCELLED: "C",
 }
 _STATES = {code: state for state, code in _CODES.items()}
+_SHORTEST = 4  # values of a record that are always written
 _GOOD = frozenset({StepState.DONE, StepState.ALREADY_DONE})
 
 
@@ -41,7 +42,7 @@ class Record:
     state: StepState
     started: float
     ended: float = 0.0
-    attempt: int = 1
+    attempt: int = 1  # 0: it was settled without being tried
     retry_at: float = 0.0  # an intent that failed for now: not before this time
     reason: str = ""
     message: str = ""
@@ -55,6 +56,11 @@ class Record:
     def good(self) -> bool:
         return self.state in _GOOD
 
+    @property
+    def tried(self) -> bool:
+        """Whether its call may have been sent."""
+        return self.attempt > 0
+
     def to_list(self) -> list[object]:
         """Compact form: trailing defaults are left out."""
         values: list[object] = [
@@ -67,7 +73,7 @@ class Record:
             self.message,
             self.note,
         ]
-        while values and values[-1] in {0, ""}:
+        while len(values) > _SHORTEST and values[-1] in {0, ""}:
             values.pop()
         return values
 
@@ -79,7 +85,7 @@ class Record:
             _STATES[str(state)],
             float(str(started)),
             float(str(ended)),
-            int(str(attempt)) or 1,
+            int(str(attempt)),
             float(str(retry_at)),
             str(reason),
             str(message),
