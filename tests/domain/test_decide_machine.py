@@ -171,7 +171,7 @@ class Simulated:
         raise AssertionError("the run never ends")
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(snapshot=snapshots(), data=st.data())
 def test_every_run_ends_and_does_nothing_twice(snapshot: Snapshot, data: st.DataObject) -> None:
     world = Simulated(snapshot, data, lossy=True)
@@ -188,7 +188,7 @@ def test_every_run_ends_and_does_nothing_twice(snapshot: Snapshot, data: st.Data
         assert source_released(snapshot, world.journal), "went on without proof"
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(snapshot=snapshots(), data=st.data())
 def test_without_faults_every_vm_is_ready_whatever_crashes(snapshot: Snapshot, data: st.DataObject) -> None:
     world = Simulated(snapshot, data, lossy=False)
@@ -198,7 +198,7 @@ def test_without_faults_every_vm_is_ready_whatever_crashes(snapshot: Snapshot, d
         assert (("power on", frozen.key, Side.TARGET) in world.reached) is frozen.power_on
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(snapshot=snapshots(), data=st.data())
 def test_a_cancel_before_the_point_of_no_return_brings_everything_back(snapshot: Snapshot, data: st.DataObject) -> None:
     world = Simulated(snapshot, data, lossy=False)
@@ -222,7 +222,7 @@ def test_a_cancel_before_the_point_of_no_return_brings_everything_back(snapshot:
                 assert ("shut down", frozen.key, Side.SOURCE) not in world.reached
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(snapshot=snapshots(), data=st.data())
 def test_a_paused_run_sends_nothing_and_goes_on_afterwards(snapshot: Snapshot, data: st.DataObject) -> None:
     world = Simulated(snapshot, data, lossy=False)
