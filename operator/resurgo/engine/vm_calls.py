@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 from resurgo.domain.errors import DrError, Missing, Rejected, Unreachable
@@ -16,6 +17,7 @@ from resurgo.engine.places import Job, Places, every, outcome
 log = logging.getLogger(__name__)
 
 _LOOK = 0.2  # seconds between two looks at the inventory in memory
+_LOOK_CLOSER = 15.0  # seconds
 _RESUME_GRACE = 10.0  # seconds for a shutdown that another process may have asked for
 
 
@@ -117,8 +119,11 @@ class VmCalls:
         frozen = self._at.vms[job.item]
         stage = next(s for s in self._at.snapshot.stages if s.name == frozen.stage)
         end = job.record.started + stage.readiness.timeout_seconds
-        missing = "it was not looked at"
+        missing, looked = "it was not looked at", self._at.now()
         while True:
+            if self._at.now() - looked >= _LOOK_CLOSER:
+                looked = self._at.now()
+                await self._look_closer(job, frozen)
             missing = await self._not_ready(job, frozen)
             if not missing:
                 return Outcome(Verdict.DONE)
@@ -126,6 +131,13 @@ class VmCalls:
                 text = f"VM {frozen.name} is not ready after {stage.readiness.timeout_seconds} s: {missing}"
                 raise Rejected(text, reason="NotReady", hint="look at the guest, then retry")
             await asyncio.sleep(_LOOK)
+
+    async def _look_closer(self, job: Job, frozen: FrozenVm) -> None:
+        """Read the VM beside the inventory: a change that the watch has missed must not fail a VM that is well."""
+        with contextlib.suppress(DrError):
+            vcenter, vm = await self._at.find(job.step, frozen)
+            if vm is not None:
+                await vcenter.read_vm(vm.id)
 
     async def _not_ready(self, job: Job, frozen: FrozenVm) -> str:
         """What is still missing, "" when the VM is ready."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,11 +13,12 @@ from resurgo.adapters.vsphere.calls import Calls, Limits
 from resurgo.adapters.vsphere.faults import translate
 from resurgo.adapters.vsphere.login import Api
 from resurgo.adapters.vsphere.properties import moid
-from resurgo.adapters.vsphere.tasks import TaskEnd, Tasks
+from resurgo.adapters.vsphere.tasks import TaskEnd, Tasks, read_end
 from resurgo.domain.errors import Busy, DrError, NotAllowed, OutcomeUnknown, Retryable, Throttled, Unreachable
 from resurgo.domain.ports import Done
 
 _LOOK_AGAIN: Final = (0.0, 0.2, 0.5, 1.0, 2.0)  # waits before each look after a lost answer
+_TASK_LOOK: Final = 15.0  # seconds between two looks at a task whose end has not been told
 _SHOW_UP: Final = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0)  # a finished task may precede what it changed
 
 
@@ -110,7 +112,18 @@ class Effects:
 
     async def _wait(self, task: str) -> TaskEnd:
         async with asyncio.timeout(self._task_timeout):
-            return await self._tasks.wait(task)
+            return await self._task_end(task)
+
+    async def _task_end(self, task: str) -> TaskEnd:
+        """Wait for the end; a task that takes long is also looked at, for an end that got lost would hold a run."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TASK_LOOK):
+                    return await self._tasks.wait(task)
+            end = await self._calls.read("ReadTask", partial(read_end, task=task))
+            if end is not None:
+                self._tasks.forget(task)
+                return end
 
     async def _settled(self, observe: Observe, seen: Seen) -> Seen:
         """Look until the end is reached or nothing runs any more. Busy if it runs too long."""
@@ -119,7 +132,7 @@ class Effects:
                 while not seen.reached and seen.running:
                     running = seen.running
                     await self._calls.read("FollowTasks", partial(self._follow, running))
-                    await asyncio.gather(*(self._tasks.wait(task) for task in running))
+                    await asyncio.gather(*(self._task_end(task) for task in running))
                     seen = await observe()
             except TimeoutError:
                 if limit.expired():

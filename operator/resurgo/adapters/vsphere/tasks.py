@@ -136,6 +136,14 @@ class Tasks:
                 if watched is not None:
                     watched.waiters.discard(future)
 
+    def forget(self, task: str) -> None:
+        """The end of the task is known from elsewhere."""
+        with self._lock:
+            self._ended.pop(task, None)
+            watched = self._watched.pop(task, None)
+            if watched is not None and watched.filter is not None:
+                self._dead.append(watched.filter)
+
     # -- In the thread of the tasks
 
     def _run(self) -> None:
