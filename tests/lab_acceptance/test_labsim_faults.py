@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 from pyVmomi import SoapStubAdapter, vim, vmodl
-from tests.lab.arrays import set_up_arrays
 from tests.lab.design import DeviceDesign, LabDesign, VmDesign
-from tests.lab.pki import Pki
 from tests.lab.sites import PERSON_USER, LabSim
 from tests.lab.toolchain import Toolchain
 from tests.lab.waiting import wait_until
+from tests.lab_acceptance.lone import lone_site
 from tests.lab_acceptance.watching import Watch
 
 pytestmark = pytest.mark.lab
@@ -32,14 +31,8 @@ DESIGN = LabDesign(
 
 @pytest.fixture(scope="module")
 def running(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabSim]:
-    lab = tmp_path_factory.mktemp("faults")
-    set_up_arrays(lab, DESIGN)
-    sim = LabSim(toolchain, lab, DESIGN, DESIGN.sites[0], Pki(lab / "pki"))
-    try:
-        yield sim.start()
-        assert 0 == sim.admin.counters()["panics"]
-    finally:
-        sim.stop()
+    with lone_site(toolchain, tmp_path_factory.mktemp("faults"), DESIGN) as sim:
+        yield sim
 
 
 @pytest.fixture

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 from pyVmomi import vim
-from tests.lab.arrays import set_up_arrays
 from tests.lab.design import DeviceDesign, LabDesign, VmDesign
-from tests.lab.pki import Pki
 from tests.lab.sites import LabSim
 from tests.lab.toolchain import Toolchain
+from tests.lab_acceptance.lone import lone_site
 from tests.lab_acceptance.watching import Watch
 
 pytestmark = pytest.mark.lab
@@ -27,14 +26,8 @@ DESIGN = LabDesign(
 
 @pytest.fixture(scope="module")
 def site(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabSim]:
-    lab = tmp_path_factory.mktemp("watched")
-    set_up_arrays(lab, DESIGN)
-    sim = LabSim(toolchain, lab, DESIGN, DESIGN.sites[0], Pki(lab / "pki"))
-    try:
-        yield sim.start()
-        assert 0 == sim.admin.counters()["panics"]
-    finally:
-        sim.stop()
+    with lone_site(toolchain, tmp_path_factory.mktemp("watched"), DESIGN) as sim:
+        yield sim
 
 
 @pytest.fixture
