@@ -71,8 +71,7 @@ class RunDriver:
             if obj["metadata"].get("deletionTimestamp"):
                 await self._close(key, run)
                 return False
-            if not await self._hold(key, obj):
-                return True
+            await self._hold(key, obj)
             try:
                 snapshot = await prepare(self._context, obj)
             except Refused as refusal:
@@ -110,19 +109,16 @@ class RunDriver:
         await self._context.kube.patch_status(key, status)
         await tell(self._context.kube, obj, conditions.changed())
 
-    async def _hold(self, key: Key, obj: Obj) -> bool:
-        """Put our finalizer on, unless it is there. False: read again first."""
+    async def _hold(self, key: Key, obj: Obj) -> None:
+        """Put our finalizer on, unless it is there; a write that comes too late is made again on what is there now."""
         finalizers = list(obj["metadata"].get("finalizers") or [])
         if SETTLED in finalizers:
-            return True
-        version = obj["metadata"]["resourceVersion"]
+            return
+        head = {"resourceVersion": obj["metadata"]["resourceVersion"], "finalizers": [*finalizers, SETTLED]}
         try:
-            obj = await self._context.kube.patch(
-                key, {"metadata": {"resourceVersion": version, "finalizers": [*finalizers, SETTLED]}}
-            )
+            await self._context.kube.patch(key, {"metadata": head})
         except Retryable:
-            return await self._hold(key, await self._context.kube.get(key))
-        return True
+            await self._hold(key, await self._context.kube.get(key))
 
     async def _close(self, key: Key, run: RecoveryRun) -> None:
         """Release the claims, then let go of the object. Safe to repeat."""
